@@ -1,0 +1,1 @@
+"""Central's ways to the world: database, broker, gateways."""

@@ -1,0 +1,1 @@
+"""HTTP of central: what browsers call."""

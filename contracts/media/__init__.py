@@ -1,0 +1,1 @@
+"""Media value types and the pure codecs that more than one program needs."""

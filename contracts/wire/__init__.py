@@ -1,0 +1,1 @@
+"""Everything that crosses a process boundary. Frozen, versioned, read with tolerance."""

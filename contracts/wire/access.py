@@ -1,0 +1,48 @@
+"""Punches: raw scans of a fingerprint terminal."""
+
+from typing import Literal
+
+from contracts.wire.envelope import WireModel
+
+Verify = Literal["password", "finger", "card", "face", "other"]
+Direction = Literal["in", "out", "break_out", "break_in", "overtime_in", "overtime_out", "unknown"]
+
+
+class Punched(WireModel):
+    """Body of ``up/punch``. One attendance record of a terminal, live or fetched from its store.
+
+    `key` names the record in the terminal, so that the live event and the stored record of the same
+    scan are one punch: ``{user}|{time}|{verify}|{direction}|{n}``, `n` counting equal ones.
+    """
+
+    TYPE: Literal["punch"] = "punch"
+    key: str
+    terminal_user: str
+    terminal_time: str
+    """What the terminal said: local time without zone, ``YYYY-MM-DDTHH:MM:SS``."""
+    verify: Verify
+    direction: Direction
+    origin: Literal["live", "stored"]
+    terminal_offset_ms: int | None = None
+    """The terminal's clock minus ours when last measured; None before the first measurement."""
+    raw: str
+    """The record's bytes in hex, as evidence."""
+
+
+class PunchFact(WireModel):
+    """A punch as the gateway states it to central."""
+
+    KIND: Literal["punch"] = "punch"
+    id: str
+    device: str
+    seq: int
+    place: str | None
+    person: str | None
+    terminal_user: str
+    at_ns: int
+    """Our best wall time: the terminal's time corrected by its measured offset."""
+    observed_ns: int
+    verify: Verify
+    direction: Direction
+    origin: Literal["live", "stored"]
+    terminal_offset_ms: int | None = None

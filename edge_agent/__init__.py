@@ -1,0 +1,1 @@
+"""Program 1: devices in, MQTT and WebRTC out."""

@@ -1,0 +1,1 @@
+"""The agent's ways to the world: MQTT uplink, WebRTC sender, spool on disk."""

@@ -1,0 +1,1 @@
+"""Sans-I/O cores of the agent: protocols as state machines, policies as functions."""

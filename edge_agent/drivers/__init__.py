@@ -1,0 +1,1 @@
+"""Device drivers. Each talks to one family and knows no sibling."""

@@ -1,0 +1,1 @@
+"""Program 2: one site. Records, detects, decides, links and serves."""

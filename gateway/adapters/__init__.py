@@ -1,0 +1,1 @@
+"""The gateway's ways to the world, one per port."""

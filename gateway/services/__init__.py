@@ -1,0 +1,1 @@
+"""Long-running work over ports; knows no adapter and no sibling."""
