@@ -14,7 +14,7 @@ Devices speak MQTT (``/``); programs speak NATS (``.``) about the same subjects:
 from dataclasses import dataclass
 from typing import Literal
 
-from contracts.errors import ProtocolError
+from contracts.errors import InvalidInput, ProtocolError
 from contracts.ids import SiteId, parse_site_id, parse_slug
 
 PREFIX = "mj/v1"
@@ -113,9 +113,14 @@ def parse_device_topic(text: str) -> DeviceTopic:
     parts = text.replace(".", "/").split("/")
     if len(parts) <= _HEAD_PARTS or parts[:2] != ["mj", "v1"] or parts[4] not in _LEAVES:
         raise ProtocolError(f"{text!r} is not a device topic", field="topic")
+    try:
+        site = parse_site_id(parts[2], field="topic.site")
+        device = parse_slug(parts[3], field="topic.device")
+    except InvalidInput as exc:
+        raise ProtocolError(str(exc)) from exc
     return DeviceTopic(
-        site=parse_site_id(parts[2], field="topic.site"),
-        device=parse_slug(parts[3], field="topic.device"),
+        site=site,
+        device=device,
         leaf=parts[4],  # type: ignore[arg-type]  # checked against _LEAVES above
         rest="/".join(parts[5:]),
     )
