@@ -31,7 +31,7 @@ GrantUse = Literal["replay", "live", "status"]
 
 
 class Grant(BaseModel):
-    """What central lets one user see. Times are wall time in nanoseconds; the range is half open."""
+    """What central lets one user see. Times: wall time in nanoseconds, a half-open range."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
