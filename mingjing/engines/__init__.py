@@ -1,0 +1,1 @@
+"""The engines of a site, from wheels: started, watched and stopped by us."""
