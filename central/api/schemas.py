@@ -29,6 +29,8 @@ class Problem(Model):
     field: str = ""
     article: str = ""
     action: str = ""
+    guards: list["Guard"] = []
+    """Every reason why a step cannot be started or finished; empty for other errors."""
 
 
 # --- who ---------------------------------------------------------------------------------------
@@ -70,6 +72,14 @@ class Place(Model):
     id: str
     name: str
     kind: Literal["counter", "room"]
+
+
+class PersonRef(Model):
+    """A person of the site, for form fields of kind ``person`` (their value is the id)."""
+
+    id: str
+    name: str
+    unit: str
 
 
 class Stream(Model):
@@ -158,7 +168,9 @@ class Due(Model):
     due_status: DueStatus
     budget: int
     used: int
+    """Days counted so far, today included."""
     left: int
+    """`budget` - `used`: 0 on the last day, negative once the limit is passed."""
     unit: Literal["working_day", "calendar_day"]
     source: str
 
@@ -209,6 +221,7 @@ class FormField(Model):
     code: str
     label: str
     kind: Literal["text", "long_text", "choice", "date", "person"]
+    """Values are strings: a choice is one of `choices`, a date ``YYYY-MM-DD``, a person its id."""
     required: bool
     choices: list[str] = []
     help: str = ""
