@@ -1,10 +1,18 @@
 """Ports of the gateway: what its services need from the world."""
 
-from collections.abc import AsyncIterator
-from typing import Protocol
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
 
 from contracts.timestamps import WallTime
-from contracts.wire.footage import Timeline
+from contracts.wire.devices import DeviceDesc
+from contracts.wire.envelope import Ack
+from contracts.wire.footage import FootageLinkFact, GapCause, Timeline
+from contracts.wire.orders import SiteOrder, StepOrder
+from contracts.wire.presence import DeviceHealthFact, PresenceFact
+from gateway.core.event_chain import AcceptedEvent, ChainHead
+from gateway.core.facts import Fact
+from gateway.core.linking import LinkedStep
 from gateway.core.stream_events import StreamEvent
 
 
@@ -37,4 +45,170 @@ class KeyFrames(Protocol):
 
     def __aiter__(self) -> AsyncIterator[tuple[str, WallTime, bytes]]:
         """(stream, wall time of the frame, Annex B access unit with its parameter sets)."""
+        ...
+
+
+Inbox = Literal["up", "state", "orders"]
+"""Events of devices, their retained states and descriptions, orders of central."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One message of an inbox; `stored_at` is when the broker took it (the broker's clock)."""
+
+    subject: str
+    payload: bytes
+    stored_at: WallTime
+
+
+BatchHandler = Callable[[Sequence[Message]], Awaitable[None]]
+
+
+class Broker(Protocol):
+    """The site's messaging. Reconnects by itself, for ever."""
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker answers now."""
+        ...
+
+    async def consume(self, inbox: Inbox, handle: BatchHandler) -> None:
+        """Hand over an inbox in order, batch by batch, for ever.
+
+        A batch counts as done when `handle` returns and comes again when it raises `Unavailable`.
+        `state` begins with the last message of every subject after each (re)connection.
+        """
+        ...
+
+    async def description(self, device: str) -> bytes | None:
+        """The last description a device published.
+
+        Raises:
+            Unavailable: the broker is away.
+        """
+        ...
+
+    async def acknowledge(self, device: str, ack: Ack) -> None:
+        """Tell a device what is stored; lost silently when the broker is away (it asks again)."""
+        ...
+
+    async def publish_fact(self, fact: Fact) -> None:
+        """State a fact to central; returns when the broker holds it durably.
+
+        Raises:
+            Unavailable: not confirmed; it may be published again under the same id.
+        """
+        ...
+
+
+class EventStore(Protocol):
+    """Durable events of devices. What `accept` returned from survives a power cut."""
+
+    async def head(self, device: str) -> ChainHead:
+        """The device's last stored event."""
+        ...
+
+    async def digest_of(self, device: str, seq: int) -> str | None:
+        """Digest of a stored event."""
+        ...
+
+    async def accept(self, events: Sequence[AcceptedEvent]) -> None:
+        """Store events, what they mean and the facts they make, in one transaction.
+
+        Raises:
+            Conflict: an event id is already used by another event.
+            Unavailable: the disk does not take it; nothing was stored.
+        """
+        ...
+
+    async def clock_offset(self, device: str) -> int | None:
+        """The device's clock minus ours in milliseconds, last measured; None before that."""
+        ...
+
+
+class Register(Protocol):
+    """Who and what is where, as central last said."""
+
+    async def site(self) -> SiteOrder | None:
+        """The site's register; None until central sent one."""
+        ...
+
+    async def put_site(self, order: SiteOrder) -> bool:
+        """Replace it when the version is higher; False when it is not."""
+        ...
+
+
+class DeviceStore(Protocol):
+    """What devices said about themselves, and the health we last stated."""
+
+    async def put_description(self, desc: DeviceDesc) -> None:
+        """Keep a description."""
+        ...
+
+    async def description(self, device: str) -> DeviceDesc | None:
+        """The kept description."""
+        ...
+
+    async def stated_health(self) -> dict[str, DeviceHealthFact]:
+        """The last health fact of each device."""
+        ...
+
+    async def state_health(self, fact: DeviceHealthFact) -> None:
+        """Keep a health fact and put it in the outbox."""
+        ...
+
+
+class StepStore(Protocol):
+    """Steps that asked for footage, and the link last stated for each."""
+
+    async def put_step(self, order: StepOrder) -> None:
+        """Keep a step; an end once told is not undone by an older message."""
+        ...
+
+    async def steps(self, *, ended_after: int) -> list[LinkedStep]:
+        """Steps that run, are not finally linked, or ended after this wall time."""
+        ...
+
+    async def state_link(self, link: FootageLinkFact) -> None:
+        """Keep a link and put it in the outbox."""
+        ...
+
+
+class PresenceStore(Protocol):
+    """Presence intervals as stated."""
+
+    async def open_intervals(self) -> list[tuple[PresenceFact, WallTime]]:
+        """Intervals without an end, each with the last instant it was known to hold."""
+        ...
+
+    async def state_presence(self, facts: Sequence[PresenceFact], *, seen: WallTime) -> None:
+        """Keep intervals and put them in the outbox."""
+        ...
+
+    async def presence_seen(self, device: str, seen: WallTime) -> None:
+        """Note that the device's open interval still holds."""
+        ...
+
+
+class Outbox(Protocol):
+    """Facts that central has not got yet, in order."""
+
+    async def pending(self, limit: int) -> list[tuple[int, Fact]]:
+        """The oldest facts with their positions."""
+        ...
+
+    async def remove(self, position: int) -> None:
+        """The broker holds it: forget it here."""
+        ...
+
+    async def wait_filled(self) -> None:
+        """Return when something may be pending."""
+        ...
+
+
+class CauseSink(Protocol):
+    """Tells the recorder why a stream has no media, so that its gap names the true cause."""
+
+    async def set_cause(self, stream: str, cause: GapCause | None, detail: str = "") -> None:
+        """Set or clear the known cause of one stream's silence."""
         ...
