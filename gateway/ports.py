@@ -13,6 +13,7 @@ from contracts.wire.presence import DeviceHealthFact, PresenceFact
 from gateway.core.event_chain import AcceptedEvent, ChainHead
 from gateway.core.facts import Fact
 from gateway.core.linking import LinkedStep
+from gateway.core.liveness import Condition
 from gateway.core.stream_events import StreamEvent
 
 
@@ -212,3 +213,19 @@ class CauseSink(Protocol):
     async def set_cause(self, stream: str, cause: GapCause | None, detail: str = "") -> None:
         """Set or clear the known cause of one stream's silence."""
         ...
+
+
+class DeviceWatch(Protocol):
+    """Told what the intake of events learns about a device's well-being."""
+
+    def heard(self, device: str) -> None:
+        """Something authentic came from the device; what was refused before is mended."""
+        ...
+
+    def refused(self, device: str, reason: str) -> None:
+        """Something that bears the device's name could not be taken."""
+        ...
+
+
+ConditionListener = Callable[[str, Condition, WallTime], None]
+"""Called with a device, its new condition and since when."""

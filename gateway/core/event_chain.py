@@ -78,8 +78,9 @@ def place_in_chain(head: ChainHead, envelope: Envelope, *, stored: str | None) -
         if stored == envelope.digest():
             return "again"
         raise Denied(
-            f"第 {envelope.seq} 号事件与已存的不同（已存到第 {head.seq} 号）：设备的暂存库丢失或被替换，"
-            "请重新登记该设备 (stored with other content: spool lost or replaced; enrol it again)"
+            f"第 {envelope.seq} 号事件与已存的不同（已存到第 {head.seq} 号）："
+            "设备的暂存库丢失或被替换，请重新登记该设备 "
+            "(stored with other content: spool lost or replaced; enrol it again)"
         )
     if envelope.seq > head.seq + 1:
         return "early"

@@ -58,12 +58,12 @@ def condition_of(sighting: Sighting, *, now: WallTime, heard_since: WallTime) ->
     state = sighting.state
     if state is not None and state.health == "offline":
         return Condition(health="offline", cause=state.cause, detail=state.detail)
-    silent_ns = now - max(sighting.seen, heard_since)
-    if silent_ns > SILENT_AFTER_NS:
+    if now - max(sighting.seen, heard_since) > SILENT_AFTER_NS:
         return Condition(
             health="offline",
             cause="connection_lost",
-            detail=f"已 {silent_ns // NS} 秒没有消息：检查采集端和网络 (silent: check agent, network)",
+            detail=f"超过 {SILENT_AFTER_NS // NS} 秒没有消息：检查采集端和网络 "
+            "(silent: check agent and network)",
         )
     if sighting.refused:
         return Condition(health="degraded", cause="gateway_refused", detail=sighting.refused[:500])

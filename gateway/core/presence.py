@@ -74,16 +74,21 @@ class PresenceTrack:
     """The presence intervals of one camera at its post."""
 
     def __init__(
-        self, *, place: str, device: str, model: str, since: WallTime, rules: PresenceRules
+        self,
+        *,
+        place: str,
+        device: str,
+        model: str,
+        since: WallTime,
+        why: str = "",
+        rules: PresenceRules,
     ) -> None:
-        """Begin to look at `since`, of which nothing is known yet."""
+        """Begin at `since` with nothing known; `why` is the cause of that, for people."""
         self._place = place
         self._device = device
         self._model = model
         self._rules = rules
-        self._base = _Reading(
-            current=PresenceInterval(state="unknown", start=since, cause="刚开始 (just started)")
-        )
+        self._base = _Reading(current=PresenceInterval(state="unknown", start=since, cause=why))
         self._horizon = since
         self._observations: list[Observation] = []
         self._stated: dict[str, PresenceFact] = {}
