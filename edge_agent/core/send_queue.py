@@ -22,7 +22,7 @@ class SendQueue:
         self.dropped = 0
         self.skipped = 0
         self._most_bytes = most_bytes
-        self._units: deque[AccessUnit] = deque()
+        self._units: deque[tuple[AccessUnit, int]] = deque()
         self._bytes = 0
         self._is_open = False
         self._needs_key = False
@@ -46,8 +46,8 @@ class SendQueue:
         self._needs_key = self._has_video
         self.skipped += self._empty()
 
-    def put(self, unit: AccessUnit) -> None:
-        """Add a unit, or drop and count it."""
+    def put(self, unit: AccessUnit, session: int) -> None:
+        """Add a unit of a source session, or drop and count it."""
         is_video = unit.config.track == "video"
         is_video_key = is_video and unit.key
         self._has_video = self._has_video or is_video
@@ -64,16 +64,16 @@ class SendQueue:
                 self.dropped += 1
                 self._needs_key = self._has_video
                 return
-        self._units.append(unit)
+        self._units.append((unit, session))
         self._bytes += len(unit.payload)
 
-    def pop(self) -> AccessUnit | None:
-        """The oldest unit, or None."""
+    def pop(self) -> tuple[AccessUnit, int] | None:
+        """The oldest unit with its source session, or None."""
         if not self._units:
             return None
-        unit = self._units.popleft()
+        unit, session = self._units.popleft()
         self._bytes -= len(unit.payload)
-        return unit
+        return unit, session
 
     def _empty(self) -> int:
         count = len(self._units)
