@@ -1,9 +1,10 @@
 """Ports of the gateway: what its services need from the world."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from contracts.media.access_unit import Track
 from contracts.timestamps import WallTime
 from contracts.wire.devices import DeviceDesc
 from contracts.wire.envelope import Ack
@@ -12,8 +13,11 @@ from contracts.wire.orders import SiteOrder, StepOrder
 from contracts.wire.presence import DeviceHealthFact, PresenceFact
 from gateway.core.event_chain import AcceptedEvent, ChainHead
 from gateway.core.facts import Fact
+from gateway.core.footage_audit import AuditedFile, AuditedGap, AuditedPart
+from gateway.core.hls import IndexedFile, IndexedPart
 from gateway.core.linking import LinkedStep
 from gateway.core.liveness import Condition
+from gateway.core.parts import StoreItem
 from gateway.core.stream_events import StreamEvent
 
 
@@ -38,6 +42,74 @@ class FootageReader(Protocol):
 
     def streams(self) -> list[str]:
         """Every stream that has footage or gap rows."""
+        ...
+
+
+class FootageStore(Protocol):
+    """Takes footage of all streams of one volume. Submitting never blocks and never fails."""
+
+    def submit(self, stream: str, track: Track, items: Sequence[StoreItem]) -> None:
+        """Queue items of one track; they reach the disk in this order."""
+        ...
+
+    def backlog_bytes(self, stream: str) -> int:
+        """Octets of one stream that wait for the disk."""
+        ...
+
+    async def drained(self, stream: str, most_bytes: int) -> None:
+        """Wait until no more than `most_bytes` of a stream wait for the disk."""
+        ...
+
+
+class FootagePlayback(FootageReader, Protocol):
+    """What serving footage needs besides the account of it. Video tracks only."""
+
+    def parts(self, stream: str, start: WallTime, end: WallTime) -> list[IndexedPart]:
+        """Parts of [start, end), from the key frame at or before `start` on, by wall time."""
+        ...
+
+    def file(self, stream: str, file_id: int) -> IndexedFile | None:
+        """One file with its parts; None when this stream has no such file."""
+        ...
+
+    def read(self, file: IndexedFile, offset: int, length: int) -> Iterator[bytes]:
+        """Octets of a file in chunks; the file is opened before the first one is asked for.
+
+        Raises:
+            Unavailable: the file is not there.
+        """
+        ...
+
+
+class FootageAudit(Protocol):
+    """What checking a volume needs: rows and octets, compared by somebody else."""
+
+    def files(self) -> Iterator[AuditedFile]:
+        """Every file row, with what the disk says of the file."""
+        ...
+
+    def parts(self, file_id: int) -> list[AuditedPart]:
+        """The part rows of one file, by offset."""
+        ...
+
+    def chain(self) -> Iterator[AuditedPart]:
+        """All part rows, by stream and sequence."""
+        ...
+
+    def gaps(self) -> Iterator[AuditedGap]:
+        """All gap rows, by stream and start."""
+        ...
+
+    def spans(self) -> Iterator[AuditedGap]:
+        """All recorded spans, joined where they touch, by stream and start; cause is empty."""
+        ...
+
+    def read(self, file: AuditedFile, offset: int, length: int) -> bytes:
+        """Octets of a file; fewer when it is shorter."""
+        ...
+
+    def strays(self) -> Iterator[str]:
+        """Names of media files below the volume that have no row."""
         ...
 
 

@@ -1,0 +1,1 @@
+"""Footage on local volumes: files, their SQLite index, recovery, reading and auditing."""
