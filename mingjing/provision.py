@@ -26,6 +26,8 @@ TERMINAL = "zk-07"
 CLERK, INSPECTOR, UNIT_HEAD = "liu-yang", "zhou-zheng", "chen-gang"
 CLERK_TERMINAL_USER = "1001"
 
+SIMULATOR_USER = "mingjing"
+
 CAMERA_PROFILE = "generic-rtsp"
 TERMINAL_PROFILE = "zk-4370"
 
@@ -225,7 +227,7 @@ def _camera_access(layout: Layout, options: SiteOptions) -> CameraAccess:
         # The simulator asks for a password as a real camera does; it is random per data folder.
         access = CameraAccess(
             url=f"rtsp://{_HOST}:{options.ports.camera}/main",
-            username="mingjing",
+            username=SIMULATOR_USER,
             password=_simulator_password(secrets_folder / "simulator.password"),
         )
     write_private(layout.camera_password, f"{access.password}\n".encode())

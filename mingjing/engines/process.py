@@ -36,6 +36,7 @@ class ProcessSpec:
     """How to run a child.
 
     Attributes:
+        takes_orders: whether stdin is a pipe for `ChildProcess.say`.
         log: file that takes stdout and stderr; at `log_bytes` it is moved to ``.1`` once.
         stop_signal: asks for an orderly stop; after `stop_timeout_s` the group is killed.
         death_signal: what the kernel sends when this process dies.
@@ -46,6 +47,7 @@ class ProcessSpec:
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     folder: Path | None = None
+    takes_orders: bool = False
     stop_signal: signal.Signals = signal.SIGTERM
     death_signal: signal.Signals = signal.SIGTERM
     stop_timeout_s: float = 10.0
@@ -96,7 +98,7 @@ class ChildProcess:
             transport, _ = await asyncio.get_running_loop().subprocess_exec(
                 lambda: output,
                 *spec.argv,
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE if spec.takes_orders else asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.STDOUT,
                 cwd=spec.folder,
@@ -155,6 +157,19 @@ class ChildProcess:
     def send_signal(self, number: signal.Signals) -> None:
         """Send a signal, e.g. SIGHUP to reload."""
         self._signal(number)
+
+    def say(self, line: str) -> None:
+        """Write one line to the child's stdin.
+
+        Raises:
+            Unavailable: the child is not running, or takes no orders.
+        """
+        pipe = (
+            self._transport.get_pipe_transport(0) if self._transport and self.is_running else None
+        )
+        if not isinstance(pipe, asyncio.WriteTransport):
+            raise Unavailable(f"{self.spec.name} takes no orders now")
+        pipe.write(f"{line}\n".encode())
 
     def _signal(self, number: signal.Signals) -> None:
         if self._transport is not None and self.is_running:
