@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from contracts.media.access_unit import Track
+from contracts.media.access_unit import CodecConfig, Track
 from contracts.timestamps import WallTime
 from contracts.wire.devices import DeviceDesc
 from contracts.wire.envelope import Ack
@@ -31,6 +31,28 @@ class UnitCursor(Protocol):
     def close(self) -> None:
         """Give the place up; it no longer counts towards the buffer's bounds."""
         ...
+
+
+class LiveCursor(UnitCursor, Protocol):
+    """A cursor nobody waits for: it begins at the newest key frame and jumps when it lags."""
+
+    def backlog(self) -> list[StreamEvent]:
+        """Everything there is now, without waiting."""
+        ...
+
+    def restart(self) -> bool:
+        """Go back to the newest key frame; False when none is held."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewed:
+    """What a viewer looks at: the codecs as known now, and a cursor for when it is connected."""
+
+    stream: str
+    video: CodecConfig | None
+    audio: CodecConfig | None
+    cursor: Callable[[], LiveCursor]
 
 
 class FootageReader(Protocol):

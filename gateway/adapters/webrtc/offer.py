@@ -13,6 +13,7 @@ from aiortc import sdp as aiortc_sdp
 
 from contracts.errors import InvalidInput
 from contracts.media.access_unit import Codec
+from gateway.core.media_errors import CodecMismatch
 
 _CODECS: dict[str, Codec] = {
     "video/h264": "h264",
@@ -26,10 +27,6 @@ _UNWANTED = re.compile(
 )
 """mDNS names (browsers hide their addresses) would need multicast to resolve; the browser's own
 checks tell us its address. Hence the offered candidates are not all there are."""
-
-
-class CodecMismatch(InvalidInput):
-    """Peer and stream share no codec; nothing could ever be seen or heard."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -24,13 +24,13 @@ from contracts.media.rtp import HEADER, payload_bounds, unwrap_rtx
 from contracts.media.rtp_receiver import RtpReceiver
 from contracts.timestamps import NS, NS_PER_MS
 from gateway.adapters.webrtc.offer import (
-    CodecMismatch,
     MediaSection,
     PayloadType,
     read_sections,
     section_of,
 )
 from gateway.adapters.webrtc.transport import PeerTransport
+from gateway.core.media_errors import CodecMismatch
 
 _log = structlog.get_logger(__name__)
 

@@ -28,7 +28,8 @@ from contracts.clock import Clock
 from contracts.errors import InvalidInput, Unavailable
 from contracts.media.access_unit import Codec
 from contracts.media.rtp import is_rtcp
-from gateway.adapters.webrtc.offer import CodecMismatch, without_unwanted_candidates
+from gateway.adapters.webrtc.offer import without_unwanted_candidates
+from gateway.core.media_errors import CodecMismatch
 
 _log = structlog.get_logger(__name__)
 

@@ -7,15 +7,14 @@ concerns nobody else.
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import structlog
 
 from contracts.clock import Clock
 from contracts.errors import InvalidInput, ProtocolError, Unavailable
-from contracts.media.access_unit import AccessUnit, Codec, CodecConfig
+from contracts.media.access_unit import AccessUnit, Codec
 from contracts.media.rtcp import (
     GENERIC_NACK,
     PAYLOAD_FEEDBACK,
@@ -27,13 +26,14 @@ from contracts.media.rtp_sender import RtpSender, RtxNumbers, StreamNumbers, dec
 from contracts.media.rtp_timeline import RtpTimeline
 from contracts.timestamps import NS, NS_PER_MS, WallTime
 from gateway.adapters.webrtc.offer import (
-    CodecMismatch,
     MediaSection,
     read_sections,
     section_of,
 )
 from gateway.adapters.webrtc.transport import PeerTransport
+from gateway.core.media_errors import CodecMismatch
 from gateway.core.stream_events import SourceUp, StreamEvent
+from gateway.ports import LiveCursor, Viewed
 
 _log = structlog.get_logger(__name__)
 
@@ -46,36 +46,6 @@ _KEY_FRAME_AGAIN_NS = 500 * NS_PER_MS
 _PACKETS_PER_TURN = 32
 _CATCH_UP_S = 0.002
 """Pause between turns of a burst: 32 packets each 2 ms are 150 Mb/s, which sockets survive."""
-
-
-class LiveCursor(Protocol):
-    """A live place in a stream's buffer."""
-
-    async def next(self) -> StreamEvent:
-        """The next event; waits for it."""
-        ...
-
-    def backlog(self) -> list[StreamEvent]:
-        """Everything there is now."""
-        ...
-
-    def restart(self) -> bool:
-        """Go back to the newest key frame, if there is one."""
-        ...
-
-    def close(self) -> None:
-        """Give the place up."""
-        ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Viewed:
-    """What a viewer looks at: the codecs now, and a cursor made when it is connected."""
-
-    stream: str
-    video: CodecConfig | None
-    audio: CodecConfig | None
-    cursor: Callable[[], LiveCursor]
 
 
 class WebrtcViewers:

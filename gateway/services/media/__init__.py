@@ -1,0 +1,1 @@
+"""The streams while they run: buffers, sessions, key frames for those who look at pictures."""
