@@ -12,6 +12,9 @@ from contracts.wire.footage import Gap, GapCause, Span
 _VAGUE_CAUSES: frozenset[GapCause] = frozenset({"no_media"})
 """Symptoms. A cause that is learnt later replaces them for the whole gap."""
 
+_OUR_CAUSES: frozenset[GapCause] = frozenset({"gateway_stopped", "gateway_crashed"})
+"""They end when we run again, even if nothing comes then."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GapRow:
@@ -66,7 +69,7 @@ class GapLedger:
         if lasting.cause in _VAGUE_CAUSES:
             self._lasting = replace(lasting, cause=cause, detail=detail)
             return [GapChange(row=self._lasting, is_new=False)]
-        if cause in _VAGUE_CAUSES:
+        if cause in _VAGUE_CAUSES and lasting.cause not in _OUR_CAUSES:
             return []
         ended = self._close(lasting, at)
         return [ended, self._open(ended.row.to_ns or at, cause, detail)]
