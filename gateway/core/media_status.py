@@ -4,6 +4,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+RecorderState = Literal["off", "recording", "restarting"]
+"""``recording`` means at work: it may well wait for a source that is down."""
+
 
 class StreamStatus(BaseModel):
     """One stream now. Rates are of the last two seconds.
@@ -35,9 +38,19 @@ class StreamStatus(BaseModel):
     packets_lost: int = 0
     viewers: int = 0
     clock_offset_ms: int | None = None
-    recorder: str = "off"
+    recorder: RecorderState = "off"
     last_unit_at: int | None = None
     buffered_bytes: int = 0
+
+
+class VolumeFault(BaseModel):
+    """A volume that does not take footage now (`cause` is a `GapCause`)."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    volume: str
+    cause: str
+    detail: str = ""
 
 
 class MediaStatus(BaseModel):
@@ -46,3 +59,4 @@ class MediaStatus(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
 
     streams: Annotated[tuple[StreamStatus, ...], Field(max_length=10_000)] = ()
+    faults: tuple[VolumeFault, ...] = ()

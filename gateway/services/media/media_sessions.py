@@ -6,19 +6,19 @@ of its own, and none of them can hold the recorder up. Adapters are handed in as
 
 import asyncio
 import secrets
-from collections.abc import Callable, Coroutine
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Protocol
 
 import structlog
 
 from contracts.clock import Clock
-from contracts.errors import Denied
+from contracts.errors import Denied, Unavailable
 from contracts.ids import split_stream_id
 from contracts.media.access_unit import AccessUnit
 from contracts.wire.footage import GapCause
 from gateway.core.media_errors import UnknownStream
-from gateway.core.media_status import MediaStatus, StreamStatus
-from gateway.ports import Viewed
+from gateway.core.media_status import MediaStatus, RecorderState, StreamStatus
+from gateway.ports import UnitCursor, Viewed
 from gateway.services.media.stream_buffer import LiveStream
 
 _log = structlog.get_logger(__name__)
@@ -65,17 +65,12 @@ class Viewers(Protocol):
 class Recording(Protocol):
     """Records one stream from a cursor."""
 
-    @property
-    def state(self) -> str:
-        """For the status page, e.g. ``recording``."""
-        ...
-
     async def run(self) -> None:
-        """Record until told that the source stopped for good, or cancelled."""
+        """Record until cancelled, then hand over what is open."""
         ...
 
 
-RecordingFactory = Callable[[LiveStream], Recording]
+RecordingFactory = Callable[[str, UnitCursor], Recording]
 OnUnit = Callable[[str, AccessUnit], None]
 
 
@@ -168,8 +163,9 @@ class MediaSessions:
             self._serve(name)
         for name, served in list(self._served.items()):
             if name not in self._expected and served.session is None:
-                served.stop("not_started")
                 del self._served[name]
+                if served.task is not None:
+                    served.task.cancel()
 
     async def set_cause(self, *, stream: str, cause: GapCause | None, detail: str) -> None:
         """What is known of a stream's silence; for unknown streams it means nothing."""
@@ -184,54 +180,43 @@ class MediaSessions:
         )
 
     async def run(self) -> None:
-        """Own the recorders; look for silence. Ends only by cancellation or `stop`."""
-        async with asyncio.TaskGroup() as group:
-            self._group = group
-            while self._group is not None:
-                for served in self._served.values():
-                    served.stream.poll()
-                await self._clock.sleep(_POLL_S)
+        """Own the recorders and look for silence, until cancelled.
 
-    async def stop(self) -> None:
-        """End in order: no more units, then every recorder writes what it has."""
-        self._group = None
-        recordings = [served.done for served in self._served.values()]
-        for served in self._served.values():
-            if served.session is not None:
-                await self._publishers.close(served.session)
-            served.stop("gateway_stopped")
-        for done in recordings:
-            await done.wait()
+        When it returns every recorder has handed over what it had.
+        """
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                while True:
+                    for served in self._served.values():
+                        served.stream.poll()
+                    await self._clock.sleep(_POLL_S)
+        finally:
+            self._group = None
 
     def _serve(self, name: str) -> "_Served":
         served = self._served.get(name)
         if served is None:
+            if self._group is None:
+                raise Unavailable("媒体进程正在启动或停止 (starting or stopping)")
             served = self._served[name] = _Served(LiveStream(name, clock=self._clock))
-            if self._new_recording is None or self._group is None:
-                served.done.set()
-            else:
-                served.recording = self._new_recording(served.stream)
-                self._start(self._group, self._record(served, self._new_recording), name)
+            if self._new_recording is not None:
+                served.task = self._group.create_task(
+                    self._record(served, self._new_recording), name=f"recorder-{name}"
+                )
         return served
-
-    @staticmethod
-    def _start(group: asyncio.TaskGroup, task: Coroutine[Any, Any, None], name: str) -> None:
-        group.create_task(task, name=f"record-{name}")
 
     async def _record(self, served: "_Served", new_recording: RecordingFactory) -> None:
         """Supervise one recorder: what breaks it is logged, and it starts again."""
-        try:
-            while served.recording is not None:
-                try:
-                    await served.recording.run()
-                except Exception:  # noqa: BLE001 - supervisor: see above
-                    _log.exception("recorder_failed", stream=served.stream.name)
-                if served.is_stopped:
-                    return
-                await self._clock.sleep(_RESTART_S)
-                served.recording = new_recording(served.stream)
-        finally:
-            served.done.set()
+        stream = served.stream
+        while True:
+            served.recorder = "recording"
+            try:
+                await new_recording(stream.name, stream.buffer.recorder_cursor()).run()
+            except Exception:  # noqa: BLE001 - supervisor: see above
+                _log.exception("recorder_failed", stream=stream.name)
+            served.recorder = "restarting"
+            await self._clock.sleep(_RESTART_S)
 
     def _status(self, name: str, served: "_Served") -> StreamStatus:
         stream, source = served.stream, served.stream.source
@@ -252,23 +237,17 @@ class MediaSessions:
             packets_lost=stream.rates.packets_lost,
             viewers=self._viewers.count(name),
             clock_offset_ms=stream.clock_offset_ms,
-            recorder=served.recording.state if served.recording else "off",
+            recorder=served.recorder,
             last_unit_at=source.last_unit_at,
             buffered_bytes=stream.buffer.byte_count,
         )
 
 
 class _Served:
-    """One stream with its publisher's session and its recorder."""
+    """One stream with its publisher's session and its recorder's task."""
 
     def __init__(self, stream: LiveStream) -> None:
         self.stream = stream
         self.session: str | None = None
-        self.recording: Recording | None = None
-        self.is_stopped = False
-        self.done = asyncio.Event()
-
-    def stop(self, cause: GapCause) -> None:
-        """Tell readers that nothing more comes."""
-        self.is_stopped = True
-        self.stream.stop(cause)
+        self.task: asyncio.Task[None] | None = None
+        self.recorder: RecorderState = "off"

@@ -135,10 +135,6 @@ class LiveStream:
         """What the device says of itself."""
         self._tell(self.source.report(cause, detail, now=self._clock.now()))
 
-    def stop(self, cause: GapCause) -> None:
-        """This process serves the stream no longer; readers hear why."""
-        self.buffer.append(SourceDown(at=self._clock.now(), cause=cause))
-
     def poll(self) -> None:
         """Look for silence and roll the figures; call about once a second."""
         self._tell(self.source.poll(now=self._clock.now()))
