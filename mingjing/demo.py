@@ -157,6 +157,7 @@ def _measured(sample: SampleCase, footage: FootageCheck) -> dict[str, Any]:
 
 def _summary(site: RunningSite, sample: SampleCase, footage: FootageCheck, link: str) -> str:
     covered = sample.step.link.covered_permille / 10 if sample.step.link else 0
+    found = f"覆盖 / covered {covered:g} %, 已解码 / decoded {footage.frames_decoded} 帧 / frames"
     rows = [
         "",
         f"网址 / address      {site.address}",
@@ -164,8 +165,7 @@ def _summary(site: RunningSite, sample: SampleCase, footage: FootageCheck, link:
         *_login_rows(site),
         "",
         f"环节 / step         {sample.case.no} {sample.step.name}",
-        f"录像 / footage      覆盖 / covered {covered:g} %, "
-        + f"已解码 / decoded {footage.frames_decoded} 帧 / frames",
+        f"录像 / footage      {found}",
         f"回放 / replay       {link}",
         f"                    (用 {provision.INSPECTOR} 登录 / sign in as {provision.INSPECTOR})",
         "",

@@ -11,6 +11,7 @@ from urllib.parse import urljoin
 
 import av
 import numpy as np
+import numpy.typing as npt
 
 from central.api.schemas import CaseTimeline, RetrievalRequest, Step, StreamLane
 from contracts.clock import SystemClock
@@ -140,7 +141,7 @@ class Pictures:
     count: int
     width: int
     height: int
-    first: np.ndarray[tuple[int, int], np.dtype[np.uint8]]
+    first: npt.NDArray[np.uint8]
 
 
 def decode(content: bytes) -> Pictures:
@@ -156,7 +157,7 @@ def decode(content: bytes) -> Pictures:
         raise Unavailable(f"the footage cannot be decoded: {exc}") from exc
     if not frames:
         raise Unavailable("the segment holds no picture")
-    grey = frames[0].to_ndarray(format="gray")
+    grey = frames[0].to_ndarray(format="gray").astype(np.uint8, copy=False)
     return Pictures(count=len(frames), width=frames[0].width, height=frames[0].height, first=grey)
 
 
@@ -199,9 +200,7 @@ def _range(uri: str, text: str) -> ByteRange:
         raise ProtocolError(f"{text!r} is no byte range", field="m3u8.byterange") from exc
 
 
-def _clock_error(
-    picture: np.ndarray[tuple[int, int], np.dtype[np.uint8]], begins_ns: int
-) -> int | None:
+def _clock_error(picture: npt.NDArray[np.uint8], begins_ns: int) -> int | None:
     burnt = burnt_clock.decode(picture)
     if burnt is None:
         return None
