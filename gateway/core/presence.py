@@ -120,10 +120,11 @@ class PresenceTrack:
         facts = []
         current = {self._id(i): i for i in self.intervals(now)}
         for known, fact in list(self._stated.items()):
-            if known not in current:
+            if known not in current and fact.to_ns != fact.from_ns:
                 withdrawn = replace(_as_interval(fact), end=WallTime(fact.from_ns))
-                facts.append(self._state(known, withdrawn))
-                del self._stated[known]
+                # Kept, so that the interval goes on under the next revision if it comes back.
+                self._stated[known] = self._state(known, withdrawn)
+                facts.append(self._stated[known])
         for known, interval in current.items():
             stated = self._stated.get(known)
             if stated is None or _as_interval(stated) != interval:
