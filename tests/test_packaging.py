@@ -48,7 +48,7 @@ def test_wheel_holds_its_data_files(wheel: zipfile.ZipFile) -> None:
         ["git", "ls-files", *sorted(PACKAGES)], cwd=ROOT, capture_output=True, text=True, check=True
     ).stdout.splitlines()
     data = [n for n in tracked if not n.startswith("central/web/") and (ROOT / n).exists()]
-    assert any(n.endswith(".toml") or n.endswith(".yaml") or n.endswith("py.typed") for n in data)
+    assert any(n.endswith((".toml", ".yaml", "py.typed")) for n in data)
     assert [n for n in data if n not in names] == []
 
 
