@@ -220,18 +220,32 @@ def _add_models(commands: "Subparsers") -> None:
         commands,
         "models",
         "识别模型: 取得与核对 / inference models: fetch and verify",
-        "fetch  取来并核对 (--from DIR: 从带来的目录) / get and verify (--from DIR: carried in)\n"
-        "check  核对缓存 / verify the cache",
+        "fetch  取来, 核对, 试运行 / get, verify and try them\n"
+        "list   有哪些, 是否就绪 / which there are, and whether they are ready",
     )
-    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="fetch|check …")
+    parser.add_argument("action", choices=["fetch", "list"])
+    parser.add_argument(
+        "--from",
+        dest="from_folder",
+        type=Path,
+        metavar="DIR",
+        help="从带来的目录取, 不用网络 / take the files from a folder carried in, no network",
+    )
+    parser.add_argument("--cache", type=Path, metavar="DIR", help="模型目录 / folder of the models")
     parser.set_defaults(command=_models)
 
 
 def _models(options: argparse.Namespace) -> int:
-    if find_spec("models.__main__") is None:
-        return not_there_yet("models")
-    run: Callable[[list[str]], int] = importlib.import_module("models.__main__").main
-    return run(options.arguments)
+    from models.fetch import default_cache, fetch, states
+
+    cache = options.cache or default_cache()
+    if options.action == "fetch":
+        fetch(cache, options.from_folder, say=print)
+        return 0
+    found = states(cache)
+    for model in found:
+        print(f"{model.name} {model.version}: {model.state}  {model.task}  {model.licence}")
+    return 0 if all(model.state == "ready" for model in found) else 1
 
 
 def _add_check(commands: "Subparsers") -> None:

@@ -2,16 +2,14 @@
 
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from importlib.resources import files
-from importlib.util import find_spec
 from pathlib import Path
 
 from contracts.errors import Unavailable
+from models.fetch import default_cache, fetch, states
 
 _BUILD_S = 900
-_FETCH_S = 900
 _SOURCES = ("src", "public", "index.html", "package-lock.json", "vite.config.ts", "tsconfig.json")
 
 Say = Callable[[str], None]
@@ -58,11 +56,9 @@ def fetch_models(say: Say) -> None:
     Raises:
         Unavailable: they cannot be had.
     """
-    if find_spec("models.__main__") is None:
-        say("识别模型尚未提供 / models are not there yet")
-        return
-    say("识别模型 / inference models")
-    _run([sys.executable, "-m", "models", "fetch"], Path.cwd(), _FETCH_S)
+    cache = default_cache()
+    if any(model.state != "ready" for model in states(cache)):
+        fetch(cache, say=lambda line: say(f"识别模型 / model {line}"))
 
 
 def _files(path: Path) -> list[Path]:
