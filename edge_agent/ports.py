@@ -15,8 +15,14 @@ from pydantic import BaseModel
 from contracts.clock import Clock
 from contracts.media.access_unit import AccessUnit
 from contracts.timestamps import ClockQuality, WallTime
-from contracts.wire.devices import Health, HealthCause
+from contracts.wire.devices import DeviceDesc, DeviceState, Health, HealthCause
 from edge_agent.core.device_profile import DeviceProfile
+from edge_agent.core.spool_policy import SpoolLevel
+
+
+def unknown_quality() -> ClockQuality:
+    """The quality of a clock about which nothing is known."""
+    return ClockQuality(source="holdover")
 
 
 class MediaSink(Protocol):
@@ -118,6 +124,7 @@ class DriverParts:
         health: how it fares.
         clock: the only source of time.
         random: numbers in [0, 1), for jitter.
+        clock_quality: how far `clock.now` can be trusted at present.
     """
 
     site: str
@@ -128,6 +135,7 @@ class DriverParts:
     health: HealthReporter
     clock: Clock
     random: Callable[[], float]
+    clock_quality: Callable[[], ClockQuality] = unknown_quality
 
 
 class DriverType(Protocol):
@@ -150,15 +158,6 @@ class DriverType(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SpoolLevel:
-    """How full one device's spool is."""
-
-    pending: int
-    pending_bytes: int
-    oldest_ns: WallTime | None
-
-
 class Spool(EventSink, Protocol):
     """One device's durable queue of signed envelopes. Emptied only by `acknowledge`."""
 
@@ -170,12 +169,28 @@ class Spool(EventSink, Protocol):
         """The gateway has everything up to and including `seq`."""
         ...
 
-    async def wait_beyond(self, seq: int) -> None:
-        """Wait until an envelope with a number above `seq` is stored."""
+    async def wait_beyond(self, seq: int) -> int:
+        """Wait until an envelope with a number above `seq` is stored; the highest number."""
         ...
 
     async def level(self) -> SpoolLevel:
         """How full it is."""
+        ...
+
+
+class StatusSource(Protocol):
+    """What one device is and how it fares, all its parts together."""
+
+    def desc(self) -> DeviceDesc:
+        """What it is."""
+        ...
+
+    def state(self) -> DeviceState:
+        """How it fares, without the spool's count."""
+        ...
+
+    async def wait_changed(self, version: int) -> int:
+        """Wait until something changed since `version`; the new version. Begin with 0."""
         ...
 
 

@@ -1,0 +1,196 @@
+"""Composition root of the agent: settings to parts to tasks.
+
+Stops in the order in which data flows: drivers first, then media senders, then the uplinks (which
+say good-bye), then the spool.
+"""
+
+import asyncio
+import os
+import secrets
+import ssl
+from collections.abc import Iterable
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from random import SystemRandom
+
+import structlog
+
+from contracts.clock import Clock, SystemClock
+from contracts.errors import InvalidInput
+from contracts.ids import stream_id, uuid7
+from contracts.signing import PemSigner
+from contracts.wire.devices import DeviceDesc
+from edge_agent.adapters.clock_quality import read_clock_quality
+from edge_agent.adapters.mqtt_uplink import MqttUplink, UplinkOptions
+from edge_agent.adapters.sqlite_spool import DeviceSpool, SpoolFile, SpoolIdentity
+from edge_agent.adapters.webrtc_sender import SenderOptions, WebrtcSender
+from edge_agent.config import AgentConfig, DeviceConfig
+from edge_agent.ports import Driver, DriverParts
+from edge_agent.supervisor import BoardOptions, DeviceBoard, supervise, watch_spool
+
+_STOP_S = 5.0
+_random = SystemRandom().random
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Common:
+    """What all devices of an agent share."""
+
+    config: AgentConfig
+    file: SpoolFile
+    boot: str
+    clock: Clock
+
+
+class DeviceRuntime:
+    """The parts of one device, wired."""
+
+    def __init__(self, device: DeviceConfig, common: _Common) -> None:
+        """Wire the parts; opens no connection.
+
+        Raises:
+            InvalidInput: the key file is unusable, or the driver refuses profile or options.
+        """
+        self._device = device
+        self._common = common
+        config, own = common.config, device.common
+        signer = PemSigner(own.key.read_bytes())
+        certificate = own.certificate.read_text()
+        self.board = DeviceBoard(
+            BoardOptions(desc=_desc(device, certificate), boot=common.boot), clock=common.clock
+        )
+        self.spool = DeviceSpool(
+            common.file,
+            SpoolIdentity(site=config.site, device=own.id, boot=common.boot, signer=signer),
+            config.spool.limits(),
+        )
+        self.uplink = MqttUplink(
+            UplinkOptions(
+                site=config.site,
+                device=own.id,
+                boot=common.boot,
+                host=config.broker.host,
+                port=config.broker.port,
+                ca=config.broker.ca,
+                certificate=own.certificate,
+                key=own.key,
+            ),
+            self.spool,
+            status=self.board,
+            health=self.board.reporter("uplink"),
+            clock=common.clock,
+            random=_random,
+        )
+        self.senders = {
+            name: WebrtcSender(
+                self._sender_options(name, certificate),
+                signer=signer,
+                health=self.board.reporter(f"sender.{name}"),
+                clock=common.clock,
+                random=_random,
+            )
+            for name in device.streams
+        }
+        self.driver()
+
+    def driver(self) -> Driver:
+        """A new driver for this device."""
+        parts = DriverParts(
+            site=self._common.config.site,
+            device=self._device.common.id,
+            profile=self._device.profile,
+            media=self.senders,
+            events=self.spool,
+            health=self.board.reporter("driver"),
+            clock=self._common.clock,
+            random=_random,
+            clock_quality=read_clock_quality,
+        )
+        return self._device.driver(self._device.options, parts)
+
+    def _sender_options(self, name: str, certificate: str) -> SenderOptions:
+        config, device = self._common.config, self._device.common.id
+        if config.gateway is None:
+            raise InvalidInput("音视频设备需要 [gateway]", field="gateway")
+        return SenderOptions(
+            url=config.gateway.url,
+            tls=ssl.create_default_context(cafile=config.gateway.ca),
+            site=config.site,
+            device=device,
+            stream=stream_id(device, name),
+            certificate=certificate,
+            ice_addresses=config.gateway.ice_addresses,
+        )
+
+
+async def run_agent(config: AgentConfig, stopping: asyncio.Event) -> None:
+    """Run until `stopping` is set.
+
+    Raises:
+        InvalidInput: a device cannot be set up.
+        Unavailable: the spool cannot be opened.
+    """
+    clock = SystemClock()
+    boot = uuid7(now=clock.now(), random=secrets.token_bytes(10))
+    log = structlog.get_logger()
+    async with AsyncExitStack() as stack:
+        file = await stack.enter_async_context(
+            SpoolFile(config.data / "spool.sqlite3", clock=clock)
+        )
+        common = _Common(config=config, file=file, boot=boot, clock=clock)
+        devices = [DeviceRuntime(device, common) for device in config.devices]
+        group = await stack.enter_async_context(asyncio.TaskGroup())
+        spool = [group.create_task(file.run(), name="spool")]
+        uplinks = [group.create_task(d.uplink.run(), name="uplink") for d in devices]
+        senders, drivers = _start(group, devices, config, clock)
+        log.info("agent_started", site=config.site, devices=len(devices), pid=os.getpid())
+        await stopping.wait()
+        log.info("agent_stopping")
+        for tasks in (drivers, senders, uplinks, spool):
+            await _stop(tasks)
+    log.info("agent_stopped")
+
+
+def _start(
+    group: asyncio.TaskGroup, devices: Iterable[DeviceRuntime], config: AgentConfig, clock: Clock
+) -> tuple[list[asyncio.Task[None]], list[asyncio.Task[None]]]:
+    senders: list[asyncio.Task[None]] = []
+    drivers: list[asyncio.Task[None]] = []
+    limits = config.spool.limits()
+    for device in devices:
+        board = device.board
+        for name, sender in device.senders.items():
+            health = board.reporter(f"sender.{name}")
+            work = supervise(lambda sender=sender: sender, health, clock=clock, random=_random)  # type: ignore[misc]  # mypy does not infer a default of a lambda
+            senders.append(group.create_task(work, name=f"sender {name}"))
+        work = supervise(device.driver, board.reporter("driver"), clock=clock, random=_random)
+        drivers.append(group.create_task(work, name="driver"))
+        watch = watch_spool(device.spool, limits, board.reporter("spool"), clock=clock)
+        drivers.append(group.create_task(watch, name="spool level"))
+    return senders, drivers
+
+
+async def _stop(tasks: list[asyncio.Task[None]]) -> None:
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks, timeout=_STOP_S)
+
+
+def _desc(device: DeviceConfig, certificate: str) -> DeviceDesc:
+    return DeviceDesc(
+        device=device.common.id,
+        device_class=device.common.device_class,
+        maker=device.profile.maker,
+        profile=device.profile.name,
+        agent=_own_version(),
+        streams=device.streams,
+        certificate=certificate,
+    )
+
+
+def _own_version() -> str:
+    try:
+        return version("mingjing")
+    except PackageNotFoundError:
+        return "0"
