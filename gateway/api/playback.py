@@ -8,7 +8,7 @@ import asyncio
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, HTTPException, Query, Request, Response, status
+from fastapi import APIRouter, Depends, HTTPException, Path, Query, Request, Response, status
 from fastapi.responses import StreamingResponse
 
 from contracts.errors import Unavailable
@@ -21,10 +21,11 @@ from gateway.ports import FootagePlayback
 
 _PLAYLIST_TYPE = "application/vnd.apple.mpegurl"
 _LONGEST_PLAYLIST_NS = 24 * 3600 * 1_000_000_000
-_ONE_RANGE = re.compile(r"bytes=(\d*)-(\d*)")
+_ONE_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 _NO_STORE = {"Cache-Control": "private, no-store"}
 
 Nanoseconds = Annotated[int, Query(ge=0, lt=1 << 63)]
+FileId = Annotated[int, Path(ge=1, lt=1 << 63)]
 
 
 def playback_router(reader: FootagePlayback, checker: GrantChecker) -> APIRouter:
@@ -57,7 +58,7 @@ def playback_router(reader: FootagePlayback, checker: GrantChecker) -> APIRouter
         return Response(text, media_type=_PLAYLIST_TYPE, headers=_NO_STORE)
 
     @router.api_route("/hls/{stream}/files/{file_id}.mp4", methods=["GET", "HEAD"])
-    async def file(request: Request, stream: str, file_id: int, grant: replay) -> Response:
+    async def file(request: Request, stream: str, file_id: FileId, grant: replay) -> Response:
         """A range of a file, within the grant's interval to the granularity of key frames."""
         require_stream(grant, stream)
         found = await asyncio.to_thread(reader.file, stream, file_id)
