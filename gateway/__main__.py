@@ -4,9 +4,14 @@
 """
 
 import argparse
+import ctypes
 import importlib
+import os
+import signal
 import sys
 from pathlib import Path
+
+import structlog
 
 from contracts.errors import MingjingError
 from gateway.config import GatewayConfig
@@ -19,6 +24,8 @@ _ROLES = {
     "detector": "gateway.detector_process",
 }
 _BAD_USAGE = 2
+_PR_SET_PDEATHSIG = 1
+"""prctl(2): the kernel tells us when our parent is gone, even after ``kill -9``."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -26,7 +33,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="gateway", description=__doc__)
     parser.add_argument("role", nargs="?", choices=sorted(_ROLES), default="app")
     parser.add_argument("--config", type=Path, required=True, help="gateway.toml")
+    parser.add_argument("--parent", type=int, default=0, help="end when this process ends")
     options = parser.parse_args(arguments)
+    if options.parent and not _end_with(options.parent):
+        return 0
+    _log_to_stderr(role=options.role)
     try:
         config = GatewayConfig.load(options.config)
     except MingjingError as exc:
@@ -34,6 +45,31 @@ def main(arguments: list[str] | None = None) -> int:
         return _BAD_USAGE
     status: int = importlib.import_module(_ROLES[options.role]).main(config)
     return status
+
+
+def _end_with(parent: int) -> bool:
+    """Be told to end (SIGTERM) when the parent ends; False when it is gone already."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    return os.getppid() == parent
+
+
+def _log_to_stderr(*, role: str) -> None:
+    """JSON lines; readable ones on a terminal. Standard output belongs to the detector's lines."""
+    on_terminal = sys.stderr.isatty()
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.dev.ConsoleRenderer()
+            if on_terminal
+            else structlog.processors.JSONRenderer(ensure_ascii=False),
+        ],
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        wrapper_class=structlog.make_filtering_bound_logger("info"),
+    )
+    structlog.contextvars.bind_contextvars(process=f"gateway.{role}")
 
 
 if __name__ == "__main__":

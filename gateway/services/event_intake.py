@@ -29,6 +29,10 @@ MOST_WAITING = 1024
 """Events of one device that may wait for an earlier one. The device keeps them until acknowledged,
 so what does not fit is not lost."""
 
+_DESC_TRIES = 8
+_DESC_WAIT_S = 0.25
+_DESC_AGAIN_NS = 30 * NS
+
 _log = structlog.get_logger()
 
 
@@ -67,6 +71,7 @@ class EventIntake:
         self._watch = watch
         self._chains: dict[str, _Chain] = {}
         self._certificates: dict[str, x509.Certificate] = {}
+        self._undescribed: dict[str, int] = {}
 
     async def handle(self, batch: Sequence[Message]) -> None:
         """Take one batch.
@@ -195,19 +200,33 @@ class EventIntake:
         return envelope
 
     async def _certificate(self, device: str) -> x509.Certificate:
-        raw = await self._broker.description(device)
-        if raw is not None:
-            try:
-                desc = DeviceDesc.model_validate_json(raw)
-            except ValidationError as exc:
-                field_name = ".".join(map(str, exc.errors()[0]["loc"]))
-                raise InvalidInput("设备说明有误 (bad description)", field=field_name) from exc
-        else:
+        raw = await self._description(device)
+        if raw is None:
             kept = await self._store.description(device)
             if kept is None:
                 raise Denied("设备还没有发布说明，无法验签 (no description published yet)")
-            desc = kept
+            return load_certificate(kept.certificate.encode())
+        try:
+            desc = DeviceDesc.model_validate_json(raw)
+        except ValidationError as exc:
+            field_name = ".".join(map(str, exc.errors()[0]["loc"]))
+            raise InvalidInput("设备说明有误 (bad description)", field=field_name) from exc
         return load_certificate(desc.certificate.encode())
+
+    async def _description(self, device: str) -> bytes | None:
+        """The description; waits a little for a device that sends its first event beside it."""
+        now = self._clock.monotonic_ns()
+        missed = self._undescribed.get(device)
+        tries = _DESC_TRIES if missed is None or now - missed > _DESC_AGAIN_NS else 1
+        for _ in range(tries):
+            raw = await self._broker.description(device)
+            if raw is not None:
+                self._undescribed.pop(device, None)
+                return raw
+            if tries > 1:
+                await self._clock.sleep(_DESC_WAIT_S)
+        self._undescribed[device] = now
+        return None
 
     def _tell(self, device: str, chain: _Chain, refusal: str) -> None:
         """Log a refusal once per reason, and its end once."""

@@ -1,16 +1,16 @@
 """Keeps who is at which post, from what the detector saw and how its cameras fare."""
 
-import json
 from collections.abc import Callable
 from typing import Protocol
 
 import structlog
 
 from contracts.clock import Clock
-from contracts.errors import InvalidInput, Unavailable
+from contracts.errors import Unavailable
 from contracts.ids import split_stream_id, stream_id
 from contracts.timestamps import NS, WallTime
 from contracts.wire.orders import SiteOrder
+from gateway.core.detector_lines import Detection
 from gateway.core.liveness import Condition
 from gateway.core.presence import Observation, PresenceRules, PresenceTrack, observe_unwell
 from gateway.ports import PresenceStore, Register
@@ -64,19 +64,10 @@ class PresenceKeeper:
                 _log.warning("presence_not_stated", reason=str(exc))
             await self._clock.sleep(_TICK_S)
 
-    def take_line(self, line: bytes) -> None:
-        """Take one line of the detector: ``{"stream": …, "at_ns": …, "people": n}``.
-
-        Raises:
-            InvalidInput: not such a line.
-        """
-        try:
-            fields = json.loads(line)
-            device, _ = split_stream_id(str(fields["stream"]))
-            at, people = WallTime(int(fields["at_ns"])), int(fields["people"])
-        except (ValueError, KeyError, TypeError) as exc:
-            raise InvalidInput(f"not a detection: {line[:80]!r}", field="detector") from exc
-        self.observe(device, Observation(at, max(people, 0)))
+    def saw(self, detection: Detection) -> None:
+        """Take what the detector saw in one picture."""
+        device, _ = split_stream_id(detection.stream)
+        self.observe(device, Observation(detection.at, detection.people))
 
     def observe(self, device: str, observation: Observation) -> None:
         """Take one observation of a camera; of cameras that watch no post it is left out."""
