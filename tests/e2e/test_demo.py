@@ -1,0 +1,110 @@
+"""The command a newcomer types, as they type it: everything real, in processes of its own."""
+
+import asyncio
+import json
+import signal
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.waiting import until
+
+pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(400)]
+
+
+async def start(data: Path, *arguments: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "mingjing",
+        "demo",
+        "--data",
+        str(data),
+        *arguments,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        limit=1 << 20,
+    )
+
+
+def left_over(data: Path) -> list[str]:
+    """Living processes that were started for this data folder."""
+    found = []
+    for process in psutil.process_iter(["cmdline", "status"]):
+        words = process.info["cmdline"] or []
+        if process.info["status"] != psutil.STATUS_ZOMBIE and any(str(data) in w for w in words):
+            found.append(" ".join(words)[:120])
+    return found
+
+
+def secrets_in_logs(data: Path) -> list[str]:
+    """Log files that show a password or a key of this site."""
+    secrets = [*json.loads((data / "secrets" / "logins.json").read_text()).values()]
+    secrets += [path.read_text().strip() for path in (data / "secrets").glob("*.password")]
+    return [
+        str(log)
+        for log in (data / "log").iterdir()
+        if any(secret in log.read_text(errors="replace") for secret in secrets)
+    ]
+
+
+async def test_demo_once_then_again_until_killed(tmp_path: Path) -> None:
+    """The step's footage is bound, fetched and decoded; nothing outlives either run."""
+    data = tmp_path / "var"
+    once = await start(data, "--once", "--json")
+    output, progress = await once.communicate()
+    assert once.returncode == 0, progress.decode()[-3000:]
+    measured = json.loads(output)
+    assert measured["covered_permille"] > 900, measured
+    assert measured["frames_decoded"] > 0
+    assert measured["bytes_fetched"] > 10_000
+    assert abs(measured["clock_error_ms"]) <= 500
+    assert f"/cases/{measured['case']}?step={measured['step']}&t=" in measured["link"]
+    assert left_over(data) == []
+    assert secrets_in_logs(data) == []
+
+    again = await start(data)
+    assert again.stdout is not None
+    lines: list[str] = []
+    async with asyncio.timeout(200):
+        while line := await again.stdout.readline():
+            lines.append(line.decode())
+            if "Ctrl-C stops everything" in lines[-1]:
+                break
+    text = "".join(lines)
+    assert "Ctrl-C stops everything" in text, (await again.stderr.read()).decode()[-3000:]  # type: ignore[union-attr]
+    assert "/cases/" in text
+    for username in ("liu-yang", "zhou-zheng", "chen-gang", "admin"):
+        assert username in text
+    assert len(left_over(data)) > 5
+    again.kill()
+    await again.wait()
+    await until(lambda: not left_over(data), 40)
+
+
+async def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
+    """Ctrl-C in the middle of starting ends all that was started, in order."""
+    data = tmp_path / "var"
+    demo = await start(data)
+    await until((data / "log" / "gateway.log").exists, 120)
+    demo.send_signal(signal.SIGINT)
+    await demo.communicate()
+    assert left_over(data) == []
+    assert not (data / "postgres" / "data" / "postmaster.pid").exists()
+
+
+async def test_second_demo_on_the_same_folder_is_refused(tmp_path: Path) -> None:
+    """One line says who holds the folder, and the first goes on undisturbed."""
+    data = tmp_path / "var"
+    first = await start(data)
+    await until((data / "log" / "nats.log").exists, 120)
+    second = await start(data)
+    _, errors = await second.communicate()
+    assert second.returncode == 1
+    assert f"pid {first.pid}" in errors.decode()
+    assert first.returncode is None
+    first.send_signal(signal.SIGTERM)
+    await first.communicate()
+    assert left_over(data) == []
