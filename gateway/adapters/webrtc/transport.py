@@ -16,7 +16,6 @@ from typing import Any
 import pylibsrtp
 import structlog
 from aiortc import (
-    RTCBundlePolicy,
     RTCConfiguration,
     RTCPeerConnection,
     RTCRtpReceiver,
@@ -89,9 +88,9 @@ class PeerTransport:
         self._warned = False
         self._dtls: Any = None
         self._connection: Any = None
-        self._pc = RTCPeerConnection(
-            RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE)
-        )
+        # Not MAX_BUNDLE: with it aiortc stops the shared transport when the offer's sections come
+        # in another order than ours.
+        self._pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         self._pc.on("connectionstatechange", self._state_changed)
 
     def add(self, kind: str, direction: str, codecs: Iterable[Codec]) -> None:
@@ -104,11 +103,6 @@ class PeerTransport:
         )
         transceiver.sender.send = self._open
         transceiver.receiver.receive = self._open
-        if self._dtls is None:
-            self._dtls = transceiver.receiver.transport
-            self._connection = self._dtls.transport._connection  # noqa: SLF001 - see class
-            if self._addresses:
-                self._choose_addresses(self._connection)
 
     async def answer(self, offer: str) -> str:
         """Answer an offer; all host candidates are in the answer.
@@ -121,6 +115,7 @@ class PeerTransport:
         description = RTCSessionDescription(without_unwanted_candidates(offer), "offer")
         try:
             await self._pc.setRemoteDescription(description)
+            self._find_transport()
             await self._pc.setLocalDescription(await self._pc.createAnswer())
         except OperationError as exc:
             raise CodecMismatch("与对方没有共同的编码 (no common codec)", field="sdp") from exc
@@ -160,6 +155,16 @@ class PeerTransport:
         with contextlib.suppress(TimeoutError, OSError):
             async with asyncio.timeout(_CLOSE_S):
                 await self._pc.close()
+
+    def _find_transport(self) -> None:
+        """The one transport that is left once the offer's bundle is known."""
+        transports = {t.receiver.transport for t in self._pc.getTransceivers()}
+        if len(transports) != 1:
+            raise ValueError("all media must share one transport")
+        self._dtls = transports.pop()
+        self._connection = self._dtls.transport._connection  # noqa: SLF001 - see class
+        if self._addresses:
+            self._choose_addresses(self._connection)
 
     def _choose_addresses(self, connection: Any) -> None:
         original: Callable[..., Awaitable[Any]] = connection.get_component_candidates

@@ -1,0 +1,233 @@
+"""Live viewing by WHEP: another WebRTC implementation and a real browser, on loopback."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
+from playwright.async_api import Page, async_playwright
+
+from tests.integration.gateway.media_site import (
+    LOOPBACK,
+    STREAM,
+    MediaSite,
+    publishing,
+    running_site,
+)
+from tests.waiting import until
+
+pytestmark = pytest.mark.integration
+
+CHROMIUM = "/usr/bin/chromium"
+CHROMIUM_FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--autoplay-policy=no-user-gesture-required",
+    "--allow-loopback-in-peer-connection",
+]
+OFFER = """async (audio) => {
+  window.pc = new RTCPeerConnection();
+  if (audio) pc.addTransceiver('audio', {direction: 'recvonly'});
+  pc.addTransceiver('video', {direction: 'recvonly'});
+  pc.ontrack = (event) => {
+    if (event.track.kind === 'video') video.srcObject = new MediaStream([event.track]);
+  };
+  await pc.setLocalDescription(await pc.createOffer());
+  return pc.localDescription.sdp;
+}"""
+ANSWER = "async (sdp) => pc.setRemoteDescription({type: 'answer', sdp})"
+BAR = """() => {
+  if (!video.videoWidth) return -1;
+  const canvas = document.createElement('canvas');
+  canvas.width = video.videoWidth; canvas.height = video.videoHeight;
+  const context = canvas.getContext('2d');
+  context.drawImage(video, 0, 0);
+  const row = context.getImageData(0, canvas.height >> 1, canvas.width, 1).data;
+  for (let x = 0; x < canvas.width; x++) if (row[4 * x] > 200) return x;
+  return -1;
+}"""
+FIGURES = """async () => {
+  for (const s of (await pc.getStats()).values())
+    if (s.type === 'inbound-rtp' && s.kind === 'video')
+      return {decoded: s.framesDecoded, dropped: s.framesDropped, lost: s.packetsLost,
+              width: s.frameWidth};
+  return {decoded: 0};
+}"""
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[MediaSite]:
+    async with running_site(tmp_path) as site:
+        yield site
+
+
+@pytest.fixture
+async def http(site: MediaSite) -> AsyncIterator[httpx.AsyncClient]:
+    async with httpx.AsyncClient(base_url=site.url, verify=site.tls, trust_env=False) as http:
+        yield http
+
+
+class Watcher:
+    """A stock aiortc peer that decodes what it is sent."""
+
+    def __init__(self, codecs: tuple[str, ...] = ("video/h264", "video/rtx")) -> None:
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+        transceiver: Any = self.pc.addTransceiver("video", direction="recvonly")
+        transceiver.setCodecPreferences(
+            [
+                codec
+                for codec in RTCRtpReceiver.getCapabilities("video").codecs
+                if codec.mimeType.lower() in codecs
+            ]
+        )
+        self.track = transceiver.receiver
+        connection = transceiver.receiver.transport.transport._connection
+        gather = connection.get_component_candidates
+
+        async def loopback(**options: Any) -> Any:
+            return await gather(**{**options, "addresses": [LOOPBACK]})
+
+        connection.get_component_candidates = loopback
+
+    async def offer(self) -> str:
+        await self.pc.setLocalDescription(await self.pc.createOffer())
+        return str(self.pc.localDescription.sdp)
+
+    async def accept(self, answer: str) -> None:
+        await self.pc.setRemoteDescription(RTCSessionDescription(answer, "answer"))
+
+    async def pictures(self, count: int) -> list[np.ndarray]:
+        async with asyncio.timeout(15):
+            return [(await self.track.track.recv()).to_ndarray(format="gray") for _ in range(count)]
+
+
+async def watch(site: MediaSite, http: httpx.AsyncClient, watcher: Watcher) -> str:
+    response = await http.post(
+        f"/whep/{STREAM}", content=await watcher.offer(), headers=site.grant()
+    )
+    assert response.status_code == 201, response.text
+    await watcher.accept(response.text)
+    return str(response.headers["location"])
+
+
+async def test_a_viewer_sees_moving_pictures_and_leaves(
+    site: MediaSite, http: httpx.AsyncClient
+) -> None:
+    """Another implementation decodes what we pass on; DELETE ends the session at once."""
+    async with publishing(site):
+        watcher = Watcher()
+        location = await watch(site, http, watcher)
+        pictures = await watcher.pictures(40)
+        assert pictures[0].shape[1] == 320
+        assert np.abs(pictures[0].astype(int) - pictures[-1]).mean() > 5
+        assert (await site.status()).viewers == 1
+        assert (await http.delete(location, headers=site.grant())).status_code == 200
+
+        async def is_gone() -> bool:
+            return (await site.status()).viewers == 0
+
+        await until(is_gone)
+        await watcher.pc.close()
+
+
+async def test_a_viewer_that_vanishes_disturbs_neither_recording_nor_others(
+    tmp_path: Path,
+) -> None:
+    """Its sockets die without a word; the other viewer goes on and no frame is lost."""
+    async with running_site(tmp_path) as site:
+        async with (
+            httpx.AsyncClient(base_url=site.url, verify=site.tls, trust_env=False) as http,
+            publishing(site) as source,
+        ):
+            killed, stays = Watcher(), Watcher()
+            await watch(site, http, killed)
+            await watch(site, http, stays)
+            await killed.pictures(5)
+            for protocol in killed.track.transport.transport._connection._protocols:
+                protocol.transport.abort()
+            await stays.pictures(60)
+
+            async def one_is_left() -> bool:
+                return (await site.status()).viewers == 1
+
+            await until(one_is_left, 20)
+            await stays.pictures(5)
+            await stays.pc.close()
+            await killed.pc.close()
+            source.paused = True
+            sent = list(source.sent)
+            await asyncio.sleep(0.5)
+        assert (await site.status()).packets_lost == 0
+    assert site.recorded == sent
+
+
+async def test_what_cannot_be_seen_is_refused_with_words(
+    site: MediaSite, http: httpx.AsyncClient
+) -> None:
+    """A codec mismatch would be a black picture; it must be an answer instead."""
+    vp8 = await Watcher(("video/vp8", "video/rtx")).offer()
+    h264 = await Watcher().offer()
+
+    async def post(offer: str, headers: dict[str, str], stream: str = STREAM) -> tuple[int, str]:
+        response = await http.post(f"/whep/{stream}", content=offer, headers=headers)
+        return response.status_code, response.text
+
+    assert (await post(h264, site.grant()))[0] == 404
+    async with publishing(site):
+        code, text = await post(vp8, site.grant())
+        assert (code, "h264" in text) == (406, True)
+        assert (await post(h264.replace("recvonly", "inactive"), site.grant()))[0] == 400
+        assert (await post(h264, {"Content-Type": "application/sdp"}))[0] == 401
+        assert (await post(h264, site.grant("replay")))[0] == 403
+        assert (await post(h264, site.grant(streams=("cam-08.main",))))[0] == 403
+        plain = site.grant() | {"Content-Type": "application/json"}
+        assert (await post(h264, plain))[0] == 415
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs the browser of the system")
+@pytest.mark.parametrize(("profile", "audio"), [("baseline", False), ("high", True)])
+async def test_chromium_shows_a_moving_picture(
+    site: MediaSite, http: httpx.AsyncClient, profile: str, audio: bool
+) -> None:
+    """The bar in the picture moves in a real browser, for the profiles real cameras send."""
+    async with publishing(site, profile=profile, width=640), async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
+        try:
+            page = await browser.new_page()
+            await page.set_content('<video id="video" autoplay muted playsinline></video>')
+            offer = await page.evaluate(OFFER, audio)
+            response = await http.post(f"/whep/{STREAM}", content=offer, headers=site.grant())
+            assert response.status_code == 201, response.text
+            await page.evaluate(ANSWER, response.text)
+            seen: set[int] = set()
+
+            async def moves() -> bool:
+                at = int(await page.evaluate(BAR))
+                if at >= 0:
+                    seen.add(at)
+                return len(seen) >= 5
+
+            await until(moves, 20)
+            figures = await _decoded(page)
+            assert figures["width"] == 640
+            assert figures["lost"] == 0
+        finally:
+            await browser.close()
+
+
+async def _decoded(page: Page) -> dict[str, int]:
+    async def figures() -> dict[str, int] | None:
+        now: dict[str, int] = await page.evaluate(FIGURES)
+        return now if now["decoded"] > 20 else None
+
+    return await until(figures, 15)
