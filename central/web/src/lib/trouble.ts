@@ -1,0 +1,43 @@
+/** What is wrong now, most urgent first: the operator's list, made of device states. */
+import type { Device } from '../api/types'
+
+export type Level = 'notice' | 'warning' | 'alarm'
+
+export interface Trouble {
+  id: string
+  level: Level
+  device: Device
+  kind: 'offline' | 'degraded' | 'spool' | 'clock'
+  since: number | null
+}
+
+/** A clock further off than this is worth a line; footage is corrected by the measured offset. */
+export const CLOCK_NOTICE_MS = 2000
+
+const RANK: Record<Level, number> = { alarm: 0, warning: 1, notice: 2 }
+
+function ofDevice(d: Device): Trouble[] {
+  const out: Trouble[] = []
+  const add = (kind: Trouble['kind'], level: Level) => out.push({ id: `${d.id}/${kind}`, level, device: d, kind, since: d.since_ms })
+  if (d.health === 'offline') add('offline', d.device_class === 'camera' ? 'alarm' : 'warning')
+  else if (d.health === 'degraded') add('degraded', 'warning')
+  if (d.health === 'online' && d.spool_pending > 0) add('spool', 'notice')
+  if (d.clock_offset_ms !== null && Math.abs(d.clock_offset_ms) > CLOCK_NOTICE_MS) add('clock', 'notice')
+  return out
+}
+
+/** Level first, then the longest lasting. */
+export function troubles(devices: readonly Device[]): Trouble[] {
+  return devices
+    .flatMap(ofDevice)
+    .sort((a, b) => RANK[a.level] - RANK[b.level] || (a.since ?? Infinity) - (b.since ?? Infinity))
+}
+
+const WORST = ['offline', 'degraded', 'planned', 'online'] as const
+
+/** Devices for the health page, worst first, then by name. */
+export function worstFirst(devices: readonly Device[]): Device[] {
+  return [...devices].sort(
+    (a, b) => WORST.indexOf(a.health) - WORST.indexOf(b.health) || a.name.localeCompare(b.name, 'zh-CN'),
+  )
+}
