@@ -5,13 +5,11 @@ that is not there yet; 130 interrupted.
 """
 
 import argparse
-import importlib
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
-from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
@@ -182,11 +180,10 @@ def _add_bench(commands: "Subparsers") -> None:
 
 
 def _bench(options: argparse.Namespace) -> int:
-    if find_spec("mingjing.bench") is None:
-        return not_there_yet(f"bench {options.bench}")
-    run: Callable[..., int] = importlib.import_module("mingjing.bench").run_bench
+    from mingjing.bench.record import RecordOptions, run
+
     return run(
-        options.bench, cameras=options.cameras, seconds=options.seconds, as_json=options.json
+        RecordOptions(cameras=options.cameras, seconds=options.seconds, as_json=options.json)
     )
 
 

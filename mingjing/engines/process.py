@@ -145,8 +145,8 @@ class ChildProcess:
                     await self._output.ended.wait()
             except TimeoutError:
                 structlog.get_logger().warning("killed", child=self.spec.name, pid=pid)
-        kill_group(pid)
-        await self._output.ended.wait()
+                kill_group(pid)
+                await self._output.ended.wait()
         self._transport.close()
         self._output.close()
 
@@ -191,6 +191,7 @@ class _Output(asyncio.SubprocessProtocol):
         self._spec = spec
         self._on_line = on_line
         self._rest = b""
+        self._pid: int | None = None
         self._file: BinaryIO | None = _open_log(spec.log)
 
     def pipe_data_received(self, fd: int, data: bytes) -> None:  # noqa: ARG002 - asyncio's signature
@@ -201,7 +202,15 @@ class _Output(asyncio.SubprocessProtocol):
         for line in whole:
             self._take(line)
 
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        if isinstance(transport, asyncio.SubprocessTransport):
+            self._pid = transport.get_pid()
+
     def process_exited(self) -> None:
+        # What the child left behind goes with it. Now, while its group's number cannot yet
+        # belong to somebody else.
+        if self._pid is not None:
+            kill_group(self._pid)
         self.ended.set()
 
     def pipe_connection_lost(self, fd: int, exc: Exception | None) -> None:  # noqa: ARG002 - asyncio's signature
