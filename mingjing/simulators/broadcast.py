@@ -149,7 +149,7 @@ class Broadcast:
         if transport is None or self._is_stalled(viewer):
             return False
         if self._faults.garbage:
-            transport.send_report(os.urandom(_GARBAGE_BYTES))
+            transport.send_garbage(os.urandom(_GARBAGE_BYTES))
             return False
         self._report(viewer)
         was_sent = transport.send_media(packets)

@@ -70,6 +70,10 @@ class Transport(Protocol):
         """Send one RTCP packet."""
         ...
 
+    def send_garbage(self, octets: bytes) -> None:
+        """Send what is no packet at all."""
+        ...
+
     def close(self) -> None:
         """Give up what is held."""
         ...
@@ -97,6 +101,10 @@ class InterleavedTransport:
         """Write on the odd channel."""
         head = b"$" + bytes((self._channel + 1,)) + len(packet).to_bytes(2, "big")
         self._writer.write(head + packet)
+
+    def send_garbage(self, octets: bytes) -> None:
+        """Write it between the packets."""
+        self._writer.write(octets)
 
     def close(self) -> None:
         """The connection is not ours."""
@@ -134,6 +142,10 @@ class UdpTransport:
             self._sockets[1].sendto(packet, (self._viewer, self._viewer_ports[1]))
         except OSError:
             return
+
+    def send_garbage(self, octets: bytes) -> None:
+        """Send it as datagrams of the size of packets."""
+        self.send_media([octets[at : at + 1000] for at in range(0, len(octets), 1000)])
 
     def close(self) -> None:
         """Close both sockets."""
