@@ -3,7 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import structlog
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
@@ -12,8 +11,6 @@ from starlette.exceptions import HTTPException
 from central.api.schemas import Guard, Problem
 from central.domain.refusals import Refused, Text
 from contracts.errors import Conflict, Denied, InvalidInput, MingjingError, Unavailable
-
-_log = structlog.get_logger(__name__)
 
 PROBLEM_RESPONSES: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "No valid session"},
@@ -57,6 +54,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(MingjingError, _own)
     app.add_exception_handler(RequestValidationError, _validation)
     app.add_exception_handler(HTTPException, _http)
+    app.add_exception_handler(Exception, _unexpected)
 
 
 def from_error(error: MingjingError) -> JSONResponse:
@@ -120,6 +118,16 @@ async def _validation(_: Request, error: Exception) -> JSONResponse:
 
 def _first(errors: Sequence[Any]) -> Any:
     return errors[0]
+
+
+async def _unexpected(_: Request, error: Exception) -> JSONResponse:
+    """Starlette raises the error again after this answer, so the server logs its trace."""
+    return problem(
+        500,
+        code="internal",
+        text=Text(zh="程序出错，已记录", en="A fault of ours; it has been recorded"),
+        action=f"把时间和这个名字告诉管理员：{type(error).__name__}",
+    )
 
 
 async def _http(_: Request, error: Exception) -> JSONResponse:

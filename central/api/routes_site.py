@@ -4,9 +4,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Depends
 
+from central.api import present
 from central.api.dependencies import Ctx, allow
 from central.api.schemas import Device, Item, PersonRef, Place
 from central.domain.register import User
+from central.handlers import live
 
 router = APIRouter(prefix="/api", tags=["site"])
 
@@ -14,7 +16,9 @@ router = APIRouter(prefix="/api", tags=["site"])
 @router.get("/places")
 async def places(ctx: Ctx, user: Annotated[User, Depends(allow("places.read"))]) -> list[Place]:
     """Counters and rooms."""
-    raise NotImplementedError
+    async with ctx.store.transaction() as tx:
+        found = await tx.register.places(user.site)
+    return [Place(id=place.id, name=place.name, kind=place.kind) for place in found]
 
 
 @router.get("/persons")
@@ -22,16 +26,19 @@ async def persons(
     ctx: Ctx, user: Annotated[User, Depends(allow("persons.read"))]
 ) -> list[PersonRef]:
     """Persons, for form fields that name one."""
-    raise NotImplementedError
+    async with ctx.store.transaction() as tx:
+        found = await tx.register.persons(user.site)
+    return [PersonRef(id=person.id, name=person.name, unit=person.unit) for person in found]
 
 
 @router.get("/devices")
 async def devices(ctx: Ctx, user: Annotated[User, Depends(allow("devices.read"))]) -> list[Device]:
     """Devices, worst health first."""
-    raise NotImplementedError
+    return [present.device(view) for view in await live.list_devices(ctx, user)]
 
 
 @router.get("/items")
 async def items(ctx: Ctx, user: Annotated[User, Depends(allow("items.read"))]) -> list[Item]:
     """Items that a case can be opened for."""
-    raise NotImplementedError
+    del user
+    return [present.item(pack) for pack in ctx.packs.newest()]

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 Role = Literal["administrator", "clerk", "unit_head", "inspector", "operator", "installer"]
 StepState = Literal["locked", "ready", "running", "done", "returned"]
@@ -18,6 +18,15 @@ class Model(BaseModel):
     """Base of every body: unknown fields are refused, so that a typing error shows."""
 
     model_config = ConfigDict(extra="forbid")
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_zero_bytes(cls, value: Any) -> Any:
+        """PostgreSQL holds no NUL in text; say so here, where the field is known."""
+        texts = value.items() if isinstance(value, dict) else [(value,)]
+        if any(isinstance(text, str) and "\0" in text for pair in texts for text in pair):
+            raise ValueError("holds a zero byte")
+        return value
 
 
 class Problem(Model):

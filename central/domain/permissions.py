@@ -74,7 +74,7 @@ def may(role: Role, action: Action) -> bool:
 
 
 def may_watch(role: Role, *, place: str | None, own_places: frozenset[str]) -> bool:
-    """Whether the role may see the live picture of a place; clerks only that of their own counter."""
+    """Whether the role may see the live picture of a place; who works there, only it."""
     if may(role, "live.view_all"):
         return True
     return may(role, "live.view") and place is not None and place in own_places

@@ -1,0 +1,1 @@
+"""Flow packs shipped with central, and the schema they are checked against. Data only."""
