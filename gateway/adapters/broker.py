@@ -117,6 +117,7 @@ class NatsBroker:
             try:
                 await self._pull(inbox, handle)
             except _FAILURES as exc:
+                _do_not_swallow_the_end(exc)
                 if failures == 0:
                     _log.warning("inbox_waits", inbox=inbox, reason=_text(exc))
                 await self._clock.sleep(_BACKOFF.delay(failures, random=self._random()))
@@ -297,6 +298,13 @@ async def _hand_over(batch: Sequence[Msg], handle: BatchHandler) -> None:
 def _message(message: Msg) -> Message:
     stored_at: WallTime = from_datetime(message.metadata.timestamp)
     return Message(subject=message.subject, payload=message.data, stored_at=stored_at)
+
+
+def _do_not_swallow_the_end(exc: BaseException) -> None:
+    """The library turns a cancellation into an error of its own when the connection closes too."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError from exc
 
 
 def _is_status(message: Msg) -> bool:

@@ -29,6 +29,9 @@ MOST_WAITING = 1024
 """Events of one device that may wait for an earlier one. The device keeps them until acknowledged,
 so what does not fit is not lost."""
 
+# Fields of their models, hence not readable as attributes of the class.
+_PUNCHED: str = Punched.model_fields["TYPE"].default
+_CLOCK_MEASURED: str = ClockMeasured.model_fields["TYPE"].default
 _DESC_TRIES = 8
 _DESC_WAIT_S = 0.25
 _DESC_AGAIN_NS = 30 * NS
@@ -157,13 +160,13 @@ class EventIntake:
     ) -> AcceptedEvent:
         event = AcceptedEvent(envelope=envelope, raw=raw, digest=envelope.digest())
         try:
-            if envelope.type == Punched.TYPE:
+            if envelope.type == _PUNCHED:
                 punched = Punched.model_validate(envelope.body)
                 fact = punch_fact(envelope, punched, where, known_offset_ms=offset_ms)
                 return AcceptedEvent(
                     envelope=envelope, raw=raw, digest=event.digest, punched=punched, punch=fact
                 )
-            if envelope.type == ClockMeasured.TYPE:
+            if envelope.type == _CLOCK_MEASURED:
                 clock = ClockMeasured.model_validate(envelope.body)
                 return AcceptedEvent(envelope=envelope, raw=raw, digest=event.digest, clock=clock)
         except ValidationError as exc:
