@@ -8,7 +8,7 @@ later as its units arrived later.
 from collections.abc import Sequence
 
 from contracts.media.access_unit import AccessUnit
-from contracts.timestamps import ns_to_ticks
+from contracts.timestamps import NS, WallTime, ns_to_ticks
 
 _MOST_PAUSE_S = 3600
 """Longer pauses are shortened: half the range of an RTP timestamp is 6.6 h at 90 kHz."""
@@ -66,3 +66,33 @@ class RtpTimeline:
         pause = ns_to_ticks(unit.arrived_at - self._last_arrived, self.rate)
         least = self.rate // _LEAST_STEP_S
         return self._last_ticks + min(max(pause, least), _MOST_PAUSE_S * self.rate)
+
+
+class ArrivalClock:
+    """When a unit was probably there, from arrivals alone: the least delayed one sets the pace.
+
+    Arrivals are late by a varying amount and never early. So the smallest difference between wall
+    and RTP time over the last `window_s` to twice that is the best guess; it follows a drifting
+    clock, and a late burst does not move it.
+    """
+
+    def __init__(self, rate: int, *, window_s: int = 5) -> None:
+        self._rate = rate
+        self._window = window_s * rate
+        self._began: int | None = None
+        self._least: int | None = None
+        self._former: int | None = None
+
+    def restart(self) -> None:
+        """A new session: nothing is known of its delays."""
+        self._began = self._least = self._former = None
+
+    def wall(self, ticks: int, arrived_at: WallTime) -> WallTime:
+        """Wall time of RTP time `ticks`, which arrived just now."""
+        ns = ticks * NS // self._rate
+        offset = arrived_at - ns
+        if self._began is None or ticks - self._began >= self._window:
+            self._began, self._former, self._least = ticks, self._least, offset
+        self._least = offset if self._least is None else min(self._least, offset)
+        least = self._least if self._former is None else min(self._least, self._former)
+        return WallTime(ns + least)

@@ -41,7 +41,7 @@ from contracts.media.rtcp import (
 )
 from contracts.media.rtp import is_rtcp
 from contracts.media.rtp_sender import RtpSender, RtxNumbers, StreamNumbers, decodable_payload
-from contracts.media.rtp_timeline import RtpTimeline
+from contracts.media.rtp_timeline import ArrivalClock, RtpTimeline
 from contracts.signing import Signer
 from contracts.timestamps import NS, WallTime
 from contracts.tokens import DeviceProof, issue
@@ -274,6 +274,7 @@ class _Streams:
         self._senders: dict[str, RtpSender] = {}
         self._last: dict[str, tuple[WallTime, int]] = {}
         self._sessions: dict[str, int] = {}
+        self._clocks: dict[str, ArrivalClock] = {}
 
     async def send(self, unit: AccessUnit, session: int) -> None:
         """Send one unit; a unit that cannot be packed is dropped."""
@@ -285,6 +286,7 @@ class _Streams:
         if self._sessions.setdefault(codec, session) != session:
             self._sessions[codec] = session
             timeline.restart()
+            self._clocks.pop(codec, None)
         ticks = timeline.ticks(unit)
         try:
             packets = sender.packets(unit.config, decodable_payload(unit), ticks=ticks)
@@ -292,7 +294,7 @@ class _Streams:
             _log.warning("unit_not_sendable", codec=codec, reason=str(exc))
             return
         is_first = codec not in self._last
-        self._last[codec] = (unit.captured_at or unit.arrived_at, ticks)
+        self._last[codec] = (self._wall(unit, ticks), ticks)
         if is_first:
             # Before the first packet, so that even the first unit's capture time is known.
             self._report(codec, sender)
@@ -300,6 +302,14 @@ class _Streams:
             self._peer.send_rtp(packet)
             if index % _PACKETS_PER_TURN == _PACKETS_PER_TURN - 1:
                 await asyncio.sleep(0)
+
+    def _wall(self, unit: AccessUnit, ticks: int) -> WallTime:
+        """When the camera says the unit was captured, or else when it was probably there."""
+        if unit.captured_at is not None:
+            return unit.captured_at
+        rate = unit.config.rate
+        clock = self._clocks.setdefault(unit.config.codec, ArrivalClock(rate))
+        return clock.wall(ticks, unit.arrived_at)
 
     def report(self) -> None:
         """Say what time it is on each stream, or at least that we are here."""

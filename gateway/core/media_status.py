@@ -16,6 +16,8 @@ class StreamStatus(BaseModel):
         source: whether media comes; see `gateway.core.source_state`.
         cause: why not, while it does not (a `GapCause`), with the device's own words.
         session: the publisher's session, if one is agreed.
+        codec: of the video track of this session.
+        audio: codec of its audio track.
         packets_lost: since the stream was first known here.
         clock_offset_ms: the capture times' clock minus ours, transport included.
         last_unit_at: wall time of the last unit's arrival.
@@ -31,6 +33,7 @@ class StreamStatus(BaseModel):
     session: str | None = None
     expected: bool = False
     codec: str | None = None
+    audio: str | None = None
     width: int = 0
     height: int = 0
     bits_per_second: int = 0

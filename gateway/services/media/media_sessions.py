@@ -230,6 +230,7 @@ class MediaSessions:
             session=source.session,
             expected=name in self._expected,
             codec=video.codec if video else None,
+            audio=stream.audio.codec if stream.audio else None,
             width=video.width if video else 0,
             height=video.height if video else 0,
             bits_per_second=stream.rates.bits_per_second,

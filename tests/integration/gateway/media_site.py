@@ -40,6 +40,7 @@ DEVICE = "cam-07-front"
 STREAM = "cam-07-front.main"
 LOOPBACK = "127.0.0.1"
 FPS = 25
+PCMA = CodecConfig(codec="pcma", rate=8000, channels=1)
 GOP = 25
 
 
@@ -83,36 +84,57 @@ class Source:
     """Plays coded pictures into a sender in real time, for ever, as a camera would."""
 
     def __init__(
-        self, sender: WebrtcSender, *, profile: str = "baseline", width: int = 320
+        self,
+        sender: WebrtcSender,
+        *,
+        profile: str = "baseline",
+        width: int = 320,
+        audio: bool = False,
     ) -> None:
         self.sent: list[bytes] = []
-        self.captured: list[int] = []
         self.paused = False
+        self.audio = audio
         self._sender = sender
         self._pictures = encoded(profile=profile, width=width)
         self._clock = SystemClock()
 
     async def run(self, count: int | None = None) -> None:
         self._sender.source_up("camera-session")
-        began = self._clock.monotonic_ns()
+        began, began_wall = self._clock.monotonic_ns(), self._clock.now()
         number = 0
         while count is None or number < count:
             await asyncio.sleep(max(0.0, number / FPS - (self._clock.monotonic_ns() - began) / 1e9))
             config, payload, key = self._pictures[number % len(self._pictures)]
             now = self._clock.now()
+            captured = WallTime(began_wall + number * 10**9 // FPS - 30_000_000)
             unit = AccessUnit(
                 config=config,
                 key=key,
                 media_time=MediaTime(number * 90_000 // FPS),
-                captured_at=WallTime(now - 30_000_000),
+                captured_at=captured,
                 arrived_at=now,
                 payload=payload,
             )
             number += 1
             if not self.paused:
                 self.sent.append(payload)
-                self.captured.append(unit.captured_at)
                 self._sender.put(unit)
+                if self.audio:
+                    self._put_audio(2 * number, now)
+
+    def _put_audio(self, number: int, now: WallTime) -> None:
+        """Two packets of 20 ms G.711 per picture."""
+        for packet in (number, number + 1):
+            self._sender.put(
+                AccessUnit(
+                    config=PCMA,
+                    key=True,
+                    media_time=MediaTime(160 * packet),
+                    captured_at=WallTime(now - 30_000_000),
+                    arrived_at=now,
+                    payload=bytes(0xD5 ^ (packet * 7 + n) % 64 for n in range(160)),
+                )
+            )
 
 
 @dataclass
@@ -264,11 +286,11 @@ async def running_site(folder: Path) -> AsyncIterator[MediaSite]:
 
 @contextlib.asynccontextmanager
 async def publishing(
-    site: MediaSite, *, profile: str = "baseline", width: int = 320
+    site: MediaSite, *, profile: str = "baseline", width: int = 320, audio: bool = False
 ) -> AsyncIterator[Source]:
     """A camera that publishes; returns once its media arrives."""
     sender = site.sender()
-    source = Source(sender, profile=profile, width=width)
+    source = Source(sender, profile=profile, width=width, audio=audio)
     await site.control.expect([STREAM])
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(sender.run()), group.create_task(source.run())]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import random
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -102,6 +103,25 @@ async def test_a_device_that_publishes_again_replaces_its_session(site: MediaSit
             await until(replaced)
             for task in tasks:
                 task.cancel()
+
+
+async def test_an_agent_that_vanishes_is_noticed_and_may_come_back(site: MediaSite) -> None:
+    """Its machine lost power: no goodbye. The gap begins at its last picture."""
+    async with publishing(site):
+        for transport in _transports():
+            for protocol in transport._connection._protocols:
+                protocol.datagram_received = lambda _data, _addr: None
+
+        async def is_noticed() -> bool:
+            status = await site.status()
+            return status.cause == "agent_disconnected" and "nothing heard" in status.detail
+
+        await until(is_noticed, 15)
+        await until(site.delivers, 15)
+
+
+def _transports() -> list[PeerTransport]:
+    return [t for t in gc.get_objects() if type(t) is PeerTransport and not t.ended.is_set()]
 
 
 async def test_source_that_falls_silent_is_down_for_the_reason_its_device_gives(

@@ -56,11 +56,13 @@ BAR = """() => {
   return -1;
 }"""
 FIGURES = """async () => {
+  const figures = {decoded: 0, audio: 0};
   for (const s of (await pc.getStats()).values())
     if (s.type === 'inbound-rtp' && s.kind === 'video')
-      return {decoded: s.framesDecoded, dropped: s.framesDropped, lost: s.packetsLost,
-              width: s.frameWidth};
-  return {decoded: 0};
+      Object.assign(figures, {decoded: s.framesDecoded, lost: s.packetsLost, width: s.frameWidth});
+    else if (s.type === 'inbound-rtp' && s.kind === 'audio')
+      figures.audio = s.packetsReceived;
+  return figures;
 }"""
 
 
@@ -200,11 +202,15 @@ async def test_chromium_shows_a_moving_picture(
     site: MediaSite, http: httpx.AsyncClient, profile: str, audio: bool
 ) -> None:
     """The bar in the picture moves in a real browser, for the profiles real cameras send."""
-    async with publishing(site, profile=profile, width=640), async_playwright() as playwright:
+    async with (
+        publishing(site, profile=profile, width=640, audio=audio),
+        async_playwright() as playwright,
+    ):
         browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_FLAGS)
         try:
             page = await browser.new_page()
             await page.set_content('<video id="video" autoplay muted playsinline></video>')
+            await until(lambda: _has_audio(site, expected=audio))
             offer = await page.evaluate(OFFER, audio)
             response = await http.post(f"/whep/{STREAM}", content=offer, headers=site.grant())
             assert response.status_code == 201, response.text
@@ -218,16 +224,22 @@ async def test_chromium_shows_a_moving_picture(
                 return len(seen) >= 5
 
             await until(moves, 20)
-            figures = await _decoded(page)
+            figures = await _decoded(page, audio_packets=40 if audio else 0)
             assert figures["width"] == 640
             assert figures["lost"] == 0
+            assert audio or figures["audio"] == 0
         finally:
             await browser.close()
 
 
-async def _decoded(page: Page) -> dict[str, int]:
+async def _has_audio(site: MediaSite, *, expected: bool) -> bool:
+    return ((await site.status()).audio == "pcma") == expected
+
+
+async def _decoded(page: Page, *, audio_packets: int) -> dict[str, int]:
     async def figures() -> dict[str, int] | None:
         now: dict[str, int] = await page.evaluate(FIGURES)
-        return now if now["decoded"] > 20 else None
+        enough = now["decoded"] > 20 and now["audio"] >= audio_packets
+        return now if enough else None
 
     return await until(figures, 15)

@@ -4,7 +4,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from contracts.media.access_unit import AccessUnit, CodecConfig
-from contracts.media.rtp_timeline import RtpTimeline
+from contracts.media.rtp_timeline import ArrivalClock, RtpTimeline
 from contracts.timestamps import NS, MediaTime, WallTime
 
 VIDEO = CodecConfig(codec="h264", rate=90_000)
@@ -51,6 +51,21 @@ def test_catching_up_fits_into_one_frame() -> None:
     times = timeline.squeeze([unit(3600 * n, n / 25) for n in range(50)])
     assert times[-1] - times[0] < 3600
     assert timeline.ticks(unit(3600 * 50, 2)) == times[-1] + 3600
+
+
+def test_the_least_delayed_arrival_sets_the_clock() -> None:
+    """A burst that comes late keeps its places in time; a drifting clock is followed."""
+    clock = ArrivalClock(90_000, window_s=1)
+    delays = [20, 0, 300, 260, 5]
+    walls = [
+        clock.wall(3600 * n, WallTime(10**12 + (40 * n + delay) * 10**6))
+        for n, delay in enumerate(delays)
+    ]
+    assert [(w - 10**12) // 10**6 - 40 * n for n, w in enumerate(walls)] == [20, 0, 0, 0, 0]
+    late = [clock.wall(3600 * n, WallTime(10**12 + (40 * n + 50) * 10**6)) for n in range(5, 80)]
+    assert (late[-1] - 10**12) // 10**6 == 40 * 79 + 50
+    clock.restart()
+    assert clock.wall(0, WallTime(7)) == 7
 
 
 @given(st.lists(st.sampled_from(["next", "restart", "again"]), max_size=60))
