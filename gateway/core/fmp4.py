@@ -4,17 +4,20 @@ Sources: ISO/IEC 14496-12 (boxes), 14496-15 (AVC), 14496-1 (elementary stream de
 QuickTime file format (G.711 sample entries) and the Opus-in-ISOBMFF specification (``dOps``).
 
 Theory of operation. A file is one initialisation segment (``ftyp`` ``moov``, no samples in it)
-and then parts. A part is three boxes that are written together and never touched again:
+and then parts. A part is four boxes that are written together and never touched again:
 
 * ``prft``: the wall time of the part's first sample, so that a file explains itself without our
   index, and so that parts whose index rows were lost in a crash can be adopted;
 * ``moof``: when each sample is shown, its size and whether it is a key frame;
-* ``mdat``: the samples, exactly as the source sent them.
+* ``mdat``: the samples, exactly as the source sent them;
+* ``free``: a CRC-32 of the three, so that after a power cut a part with a hole in it is told from
+  a whole one. (What proves anything is the SHA-256 in the index; this one only detects accidents.)
 
 Everything is relative to the part itself (``default-base-is-moof``), so a part may stand anywhere.
 """
 
 import struct
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -45,6 +48,8 @@ _AUDIO_STREAM = 0x15
 _OPUS_RATE = 48_000
 _MOST_RATE_IN_ENTRY = 0xFFFF
 _HEADER = 8
+_CHECKSUM_MARK = b"MJc1"
+TRAILER_BYTES = 16
 _NTP_FRACTION = 1 << 32
 
 
@@ -64,7 +69,7 @@ class Fragment:
 
     Attributes:
         offset: of its first octet (of ``prft``, or ``moof`` when there is none).
-        length: octets up to the end of ``mdat``.
+        length: octets up to the end of its trailer.
         data_offset: of its first sample.
         sequence: of ``mfhd``.
         decode_time: ticks of its first sample.
@@ -180,6 +185,11 @@ def part_header(
     return prft + moof + struct.pack(">I4s", _HEADER + size, b"mdat")
 
 
+def part_trailer(octets: bytes) -> bytes:
+    """Build what stands behind the samples; `octets` is the part up to there."""
+    return box(b"free", _CHECKSUM_MARK, struct.pack(">I", zlib.crc32(octets)))
+
+
 def codec_name(config: CodecConfig) -> str:
     """Name a codec after RFC 6381, e.g. ``avc1.4d0028``.
 
@@ -218,18 +228,6 @@ def whole_fragments(octets: bytes, start: int = 0) -> Iterator[Fragment]:
             return
         yield fragment
         at = fragment.offset + fragment.length
-
-
-def whole_nals(sample: memoryview) -> bool:
-    """Tell whether a video sample is a chain of NAL units that fills it exactly."""
-    at = 0
-    size = len(sample)
-    while at + 4 <= size:
-        length = int.from_bytes(sample[at : at + 4], "big")
-        if length == 0:
-            return False
-        at += 4 + length
-    return at == size and size > 0
 
 
 def _flags(sample: Sample) -> int:
@@ -350,9 +348,12 @@ def _fragment_at(octets: bytes, start: int) -> Fragment | None:
         return None
     if sum(sample.size for sample in samples) != found[1] - _HEADER or not samples:
         return None
+    end = at + found[1]
+    if octets[end : end + TRAILER_BYTES] != part_trailer(octets[start:end]):
+        return None
     return Fragment(
         offset=start,
-        length=at + found[1] - start,
+        length=end + TRAILER_BYTES - start,
         data_offset=at + _HEADER,
         sequence=sequence,
         decode_time=decode_time,

@@ -13,7 +13,7 @@ from contracts.errors import InvalidInput
 from contracts.media.access_unit import CodecConfig, Track
 from contracts.timestamps import WallTime
 from contracts.wire.footage import GapCause
-from gateway.core.fmp4 import Sample
+from gateway.core.fmp4 import TRAILER_BYTES, Sample, part_trailer
 
 FileEnd = Literal[
     "rotated", "config_changed", "session_ended", "clock_stepped", "stopped", "crashed", "disk"
@@ -65,6 +65,7 @@ class Part:
         payloads: the samples.
         samples: their durations, sizes and key flags.
         clock_offset_ms: the source's clock minus ours, as it claims; None if it claims nothing.
+        size: octets on the disk.
     """
 
     start_ns: WallTime
@@ -79,8 +80,13 @@ class Part:
     size: int = field(init=False)
 
     def __post_init__(self) -> None:
-        size = len(self.header) + sum(sample.size for sample in self.samples)
+        size = len(self.header) + sum(sample.size for sample in self.samples) + TRAILER_BYTES
         object.__setattr__(self, "size", size)
+
+    def octets(self) -> bytes:
+        """What is written to the file."""
+        octets = b"".join((self.header, *self.payloads))
+        return octets + part_trailer(octets)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -21,7 +21,7 @@ from gateway.adapters.footage.rows import (
     roll_back,
     seal_statement,
 )
-from gateway.core.fmp4 import Fragment, whole_fragments, whole_nals
+from gateway.core.fmp4 import Fragment, whole_fragments
 from gateway.core.parts import ChainLink, chain, pack_frames
 
 
@@ -101,8 +101,6 @@ def _account(
     if head == file.init:
         fragments = [fragment for fragment in whole_fragments(tail) if fragment.wall_ns is not None]
         for number, fragment in enumerate(fragments):
-            if file.track == "video" and not _is_sound(tail, fragment):
-                break
             after = fragments[number + 1] if number + 1 < len(fragments) else None
             _adopt(connection, file, index, octets=tail, fragment=fragment, after=after)
             size = file.indexed_to + fragment.offset + fragment.length
@@ -110,17 +108,6 @@ def _account(
         size = 0
     torn = max(0, actual - size)
     connection.execute(*seal_statement(file.file_id, size=size, reason="crashed", torn_bytes=torn))
-
-
-def _is_sound(octets: bytes, fragment: Fragment) -> bool:
-    """Each sample is a whole chain of NAL units: no hole that a power cut left in the file."""
-    view = memoryview(octets)
-    at = fragment.data_offset
-    for sample in fragment.samples:
-        if not whole_nals(view[at : at + sample.size]):
-            return False
-        at += sample.size
-    return True
 
 
 def _adopt(

@@ -210,7 +210,7 @@ class VolumeWriter:
         file = state.file
         if file is None:
             raise AssertionError("a file is open")
-        octets = b"".join((part.header, *part.payloads))
+        octets = part.octets()
         try:
             if len(self._pending) >= _MOST_ROWS:
                 raise OSError(errno.ENOSPC, "索引长时间无法提交")  # noqa: TRY301 - one way for faults

@@ -57,7 +57,7 @@ def test_parts_are_shorter_than_a_second_and_end_at_key_frames():
 
 def test_a_part_on_disk_says_what_its_row_says():
     part = _parts(_run([video(n) for n in range(60)]))[1]
-    (fragment,) = whole_fragments(part.header + b"".join(part.payloads))
+    (fragment,) = whole_fragments(part.octets())
     assert fragment.wall_ns == part.start_ns
     assert fragment.decode_time == part.media_start
     assert fragment.samples == part.samples
