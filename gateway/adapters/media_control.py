@@ -222,6 +222,8 @@ class MediaControlServer:
         try:
             while line := await reader.readline():
                 request = json.loads(line)
+                if not isinstance(request, dict):
+                    return
                 if request.get("op") == "key_frames":
                     await self._feed(float(request["interval_s"]), writer)
                     return
