@@ -21,7 +21,7 @@ def check_file(path: Path) -> str:
     except (OSError, UnicodeDecodeError) as exc:
         raise InvalidInput(f"读不出来 / cannot be read: {exc}") from exc
     if path.suffix in {".yaml", ".yml"}:
-        return _check_with("central.adapters.pack_files", "load_pack", path, "流程包 / flow pack")
+        return _check_with("central.adapters.flow_packs", "read_file", path, "流程包 / flow pack")
     try:
         table = tomllib.loads(text)
     except tomllib.TOMLDecodeError as exc:

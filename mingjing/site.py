@@ -212,7 +212,11 @@ async def _start_programs(site: RunningSite, options: RunOptions, say: Say) -> N
     terminal = _program(site, "terminal", _terminal(layout), takes_orders=True)
     await _start(terminal, _listens(layout.ports.terminal))
     say("边缘代理 / edge agent")
-    await _program(site, "agent", ["-m", "edge_agent", "--config", str(layout.agent)]).start()
+    agent = _program(site, "agent", ["-m", "edge_agent", "--config", str(layout.agent)])
+    await agent.start()
+    # It serves nothing that could be asked; a mistake in its settings ends it at once, and the
+    # first thing that it does when there is none is to make its folder.
+    await agent.wait_ready(_exists(layout.data / "agent"), seconds=_READY_S)
 
 
 def _program(
@@ -265,6 +269,13 @@ def _healthy(url: str, *, ca: Path | None = None) -> HealthCheck:
                 return (await client.get(url)).is_success
         except httpx.HTTPError:
             return False
+
+    return check
+
+
+def _exists(path: Path) -> HealthCheck:
+    async def check() -> bool:
+        return await asyncio.to_thread(path.exists)
 
     return check
 

@@ -256,7 +256,13 @@ async def keep_running(
         if stopping.is_set():
             return
         delay = backoff.delay(attempt, random=random())
-        log.warning("restarting", child=child.spec.name, status=code, in_s=round(delay, 1))
+        log.warning(
+            "restarting",
+            child=child.spec.name,
+            status=code,
+            in_s=round(delay, 1),
+            last_words=child.tail(1),
+        )
         attempt += 1
         await asyncio.sleep(delay)
         if not stopping.is_set():
