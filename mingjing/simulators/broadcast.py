@@ -149,6 +149,7 @@ class Broadcast:
         if transport is None or self._is_stalled(viewer):
             return False
         if self._faults.garbage:
+            viewer.waits_for_key = False
             transport.send_garbage(os.urandom(_GARBAGE_BYTES))
             return False
         self._report(viewer)

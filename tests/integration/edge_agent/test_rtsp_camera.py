@@ -14,7 +14,8 @@ from edge_agent.drivers.rtsp_camera import CameraOptions, RtspCamera
 from edge_agent.ports import DriverParts
 from mingjing.simulators.sei_clock import read_clock_sei
 from tests.fakes.camera_process import gst_camera, simulated_camera, why_no_gst
-from tests.fakes.media_sink import FakeHealthReporter, FakeMediaSink
+from tests.fakes.device_sinks import FakeEventSink, FakeHealth
+from tests.fakes.media_sink import FakeMediaSink
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -25,18 +26,18 @@ SMALL = ("--width", "320", "--height", "180", "--kbps", "400", "--gop", "25")
 @dataclass
 class Watched:
     sink: FakeMediaSink
-    health: FakeHealthReporter
+    health: FakeHealth
 
 
 @asynccontextmanager
 async def driver(**options: object) -> AsyncIterator[Watched]:
-    watched = Watched(FakeMediaSink(), FakeHealthReporter())
+    watched = Watched(FakeMediaSink(), FakeHealth())
     parts = DriverParts(
         site="demo",
         device="cam-07-front",
         profile=DeviceProfile(name="generic-rtsp", driver="rtsp_camera", maker="maker"),
         media={"main": watched.sink},
-        events=None,  # type: ignore[arg-type]  # a camera has no events
+        events=FakeEventSink(),
         health=watched.health,
         clock=SystemClock(),
         random=lambda: 0.9,
@@ -73,7 +74,7 @@ async def test_access_units_are_what_the_camera_sent(transport: str, tmp_path: P
     steps = {later.media_time - earlier.media_time for earlier, later in pairwise(units)}
     assert all(step % 3600 == 0 and step > 0 for step in steps)
     assert ("online", "ok", "") in seen.health.reports
-    assert seen.health.description["maker"] == "maker"
+    assert seen.health.described["maker"] == "maker"
 
 
 async def test_capture_time_agrees_with_the_clock_in_the_picture() -> None:
@@ -98,13 +99,13 @@ async def test_credentials(auth: str, tmp_path: Path) -> None:
         async with driver(url=url, username="viewer", password_file=right) as seen:
             await until(lambda: len(seen.sink.video()) >= 2)
         async with driver(url=url, username="viewer", password_file=wrong) as seen:
-            await until(lambda: "bad_credentials" in seen.health.causes())
+            await until(lambda: "bad_credentials" in seen.health.causes)
             assert seen.sink.downs[0][0] == "bad_credentials"
             assert "guess" not in repr(seen.health.reports)
         async with driver(url=url) as seen:
-            await until(lambda: "bad_credentials" in seen.health.causes())
+            await until(lambda: "bad_credentials" in seen.health.causes)
         async with driver(url=url, username="viewer", password_file=tmp_path / "none") as seen:
-            await until(lambda: "bad_credentials" in seen.health.causes())
+            await until(lambda: "bad_credentials" in seen.health.causes)
             assert "none" in seen.health.reports[-1][2]
 
 
@@ -125,7 +126,7 @@ async def test_faults_have_names(fault: str, transport: str, cause: str) -> None
         simulated_camera(*SMALL, "--fault", fault) as url,
         driver(url=url, transport=transport) as seen,
     ):
-        await until(lambda: cause in seen.health.causes(), 20)
+        await until(lambda: cause in seen.health.causes, 20)
         detail = next(report[2] for report in seen.health.reports if report[1] == cause)
     assert "127.0.0.1" in detail
     assert "请" in detail
@@ -138,7 +139,7 @@ async def test_wrong_path_and_nobody_there(unused_tcp_port: int) -> None:
     ):
         await until(lambda: "没有这个码流" in repr(seen.health.reports))
     async with driver(url=f"rtsp://127.0.0.1:{unused_tcp_port}/main") as seen:
-        await until(lambda: "unreachable" in seen.health.causes())
+        await until(lambda: "unreachable" in seen.health.causes)
 
 
 async def test_a_camera_that_dies_comes_back(unused_tcp_port: int) -> None:
@@ -205,4 +206,4 @@ class TestStranger:
             async with driver(url=url, username="u", password_file=password) as seen:
                 await until(lambda: len(seen.sink.video()) >= 2, 30)
             async with driver(url=url) as seen:
-                await until(lambda: "bad_credentials" in seen.health.causes())
+                await until(lambda: "bad_credentials" in seen.health.causes)

@@ -17,7 +17,7 @@ from gi.repository import GLib, Gst, GstRtspServer  # noqa: E402 - versions come
 DIGEST = 2  # GST_RTSP_AUTH_DIGEST
 PIPELINE = (
     "( videotestsrc is-live=true pattern=ball"
-    " ! video/x-raw,width=640,height=360,framerate=25/1 ! clockoverlay"
+    " ! video/x-raw,width=640,height=360,framerate=25/1"
     " ! x264enc tune=zerolatency speed-preset=ultrafast bitrate=800 key-int-max=50"
     " ! video/x-h264,profile={profile} ! h264parse config-interval=-1"
     " ! rtph264pay name=pay0 pt=96 config-interval=-1"
