@@ -49,6 +49,8 @@ class MediaProgress:
         is_up: access units are being handed over.
         malformed: video packets and units that broke their format.
         emitted: video access units handed over.
+        newest_picture: highest media time seen of the video.
+        is_reordered: pictures came in another order than they are shown: B-frames.
         offset_ms: the camera's clock minus ours, None when it did not tell.
         remarks: what is left out though the camera offers it, zh-CN.
     """
@@ -59,6 +61,8 @@ class MediaProgress:
     is_up: bool = False
     malformed: int = 0
     emitted: int = 0
+    newest_picture: int = -1
+    is_reordered: bool = False
     offset_ms: int | None = None
     remarks: list[str] = field(default_factory=list)
 

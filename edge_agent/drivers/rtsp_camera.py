@@ -365,9 +365,21 @@ class _CameraSession:
                 return  # sound waits for the picture, as the recording does
             progress.is_up = True
             self._plan.sink.source_up(secrets.token_hex(8))
-        if unit.key and unit.config.track == "video":
-            progress.key_ns = self._clock.monotonic_ns()
+        if unit.config.track == "video":
+            self._note_picture(unit)
         self._plan.sink.put(unit)
+
+    def _note_picture(self, unit: AccessUnit) -> None:
+        progress = self._progress
+        if unit.key:
+            progress.key_ns = self._clock.monotonic_ns()
+        if unit.media_time < progress.newest_picture and not progress.is_reordered:
+            progress.is_reordered = True
+            progress.remarks.append(
+                f"摄像机 {self._plan.where} 使用 B 帧，浏览器无法实时观看，"
+                "请在摄像机上改用 Baseline，或关闭 B 帧"
+            )
+        progress.newest_picture = max(progress.newest_picture, unit.media_time)
 
     # Watching
 
