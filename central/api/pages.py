@@ -18,6 +18,7 @@ class Pages(StaticFiles):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(directory=folder, check_dir=False)
+        self.config_checked = True  # a missing folder is no fault: it says what to do, below
         self._folder = folder
 
     async def get_response(self, path: str, scope: Scope) -> Response:
