@@ -172,9 +172,12 @@ def _start(
 
 
 async def _stop(tasks: list[asyncio.Task[None]]) -> None:
-    for task in tasks:
-        task.cancel()
-    await asyncio.wait(tasks, timeout=_STOP_S)
+    """Cancel until all have ended: a task that fails while it is cancelled may go on otherwise."""
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        _, pending = await asyncio.wait(pending, timeout=_STOP_S)
 
 
 def _desc(device: DeviceConfig, certificate: str) -> DeviceDesc:

@@ -167,6 +167,7 @@ class MqttUplink:
                 await client.publish(topic, now_desc, qos=1, retain=True)
                 desc = now_desc
             await self._publish_state(client, self._status.state())
+            _honour_cancellation()
             try:
                 async with asyncio.timeout(self._options.heartbeat_s):
                     version = await self._status.wait_changed(version)
@@ -255,6 +256,7 @@ class MqttUplink:
             self._sent = seq
             topic = topics.up(self._options.site, self._options.device, event_class)
             await client.publish(topic, raw, qos=1)
+            _honour_cancellation()
         return bool(rows)
 
     def _expect_receipt(self) -> None:
@@ -305,6 +307,17 @@ class MqttUplink:
                 port=self._options.port,
             )
         self._health.report("degraded", "gateway_unreachable", f"连不上消息服务器：{exc}")
+
+
+def _honour_cancellation() -> None:
+    """Notice a cancellation of a child task that was swallowed.
+
+    Python 3.11's `asyncio.wait_for`, which the MQTT client uses, returns normally when its result
+    and a cancellation come in the same turn of the loop; the task would then never end.
+    """
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
 
 
 def _first(group: BaseException) -> BaseException:

@@ -14,6 +14,9 @@ from edge_agent.core.device_profile import DeviceProfile
 from edge_agent.drivers.zk_terminal import ZkTerminal, ZkTerminalOptions
 from edge_agent.ports import DriverParts
 from tests.fakes.device_sinks import FakeEventSink, FakeHealth
+from tests.integration.mingjing.conftest import broker
+
+__all__ = ["broker"]
 
 COMM_KEY = 1234
 
