@@ -137,9 +137,10 @@ def playlist(wanted: Sequence[Segment]) -> str:
     for segment in wanted:
         first = segment.first
         uri = f"files/{first.file_id}.mp4"
-        if before is None or not segment.follows(before):
-            if before is not None:
-                lines.append("#EXT-X-DISCONTINUITY")
+        if before is not None and not segment.follows(before):
+            lines.append("#EXT-X-DISCONTINUITY")
+        if before is None or first.config_id != before.first.config_id:
+            # It holds until the next one, also across discontinuities (section 4.3.2.5).
             lines.append(f'#EXT-X-MAP:URI="{uri}",BYTERANGE="{first.init_bytes}@0"')
         lines += (
             f"#EXT-X-PROGRAM-DATE-TIME:{_date_time(first.start_ns)}",

@@ -58,7 +58,7 @@ class Part:
     Attributes:
         start_ns: wall time of its first sample.
         end_ns: wall time at which its last sample ends; the next part's start unless a gap follows.
-        media_start: ticks of the first sample since the run began.
+        media_start: ticks of the first sample on the run's scale.
         media_ticks: sum of the samples' durations.
         is_key: begins with a key frame.
         header: ``prft``, ``moof`` and the head of ``mdat``.

@@ -3,7 +3,9 @@
 Theory of operation. Access units come in; store items come out, in the order in which they must
 reach the disk. Nothing here waits or reads a clock.
 
-* A *run* is one unbroken session of the source. Its ticks count from its first key frame.
+* A *run* is one unbroken session of the source. Its ticks begin with the time of day (in China) of
+  its first key frame: a player that opens a single file shows about the time on the wall, and
+  players that cannot follow times back at a discontinuity meet none within a day.
 * The duration of a frame is known when the next one comes. So one frame is always pending; a part
   is closed by the frame that follows it, by `relieve` (everything but the pending frame) or by
   `interrupt` (everything; the last frame then gets the usual duration).
@@ -25,6 +27,8 @@ from gateway.core.wall_anchor import STEP_NS, WallAnchor
 _USUAL_VIDEO_NS = 40_000_000
 _USUAL_AUDIO_NS = 20_000_000
 _OLDEST_BURST_NS = 30 * NS
+_DAY_NS = 24 * 3600 * NS
+_CHINA_NS = 8 * 3600 * NS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,14 +178,16 @@ class Segmenter:
             items += self._place(unit)
         return items
 
-    def _begin_run(self, unit: AccessUnit, anchor_ns: int, *, step_ns: int) -> StoreItem:
-        self._wall = WallAnchor(unit.config.rate, anchor_ns)
-        self._shift = unit.media_time
-        self._end_ticks = 0
+    def _begin_run(self, unit: AccessUnit, start_ns: int, *, step_ns: int) -> StoreItem:
+        """Begin a run with this unit, which was captured at `start_ns`."""
+        rate = unit.config.rate
+        first = ns_to_ticks((start_ns + _CHINA_NS) % _DAY_NS, rate)
+        self._wall = WallAnchor(rate, start_ns - ticks_to_ns(first, rate))
+        self._shift = unit.media_time - first
+        self._end_ticks = self._last_key = first
         self._end_wall = None
-        self._last_key = 0
         self._restart_origin = None
-        return self._begin_file(unit.config, 0, is_new_run=True, step_ns=step_ns)
+        return self._begin_file(unit.config, first, is_new_run=True, step_ns=step_ns)
 
     def _begin_file(
         self, config: CodecConfig, ticks: int, *, is_new_run: bool, step_ns: int = 0
@@ -304,10 +310,11 @@ class Segmenter:
 
     def _next_file(self, unit: AccessUnit, ticks: int) -> tuple[list[StoreItem], int]:
         if self._restart_origin is not None:
-            anchor = self._restart_origin + ticks_to_ns(ticks, self._anchored.rate)
-            step_ns = anchor - self._anchored.at(ticks)
+            start = self._restart_origin + ticks_to_ns(ticks, self._anchored.rate)
+            step_ns = start - self._anchored.at(ticks)
             ends = FileEnds(reason="clock_stepped")
-            return [ends, self._begin_run(unit, anchor, step_ns=step_ns)], 0
+            begins = self._begin_run(unit, start, step_ns=step_ns)
+            return [ends, begins], self._file_first
         reason: FileEnd = "rotated" if unit.config == self._config else "config_changed"
         begins = self._begin_file(unit.config, ticks, is_new_run=False)
         return [FileEnds(reason=reason), begins], ticks

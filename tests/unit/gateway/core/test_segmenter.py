@@ -34,6 +34,11 @@ def _parts(items):
     return [item for item in items if isinstance(item, Part)]
 
 
+def _key_frames(parts):
+    first = parts[0].media_start
+    return [(part.media_start - first) // TICKS for part in parts if part.is_key]
+
+
 def _frames(items):
     return [payload for part in _parts(items) for payload in part.payloads]
 
@@ -51,7 +56,7 @@ def test_samples_are_the_payloads_and_durations_the_distances():
 def test_parts_are_shorter_than_a_second_and_end_at_key_frames():
     parts = _parts(_run([video(n) for n in range(200)]))
     assert max(part.media_ticks for part in parts) <= 23 * TICKS
-    assert [part.media_start // TICKS for part in parts if part.is_key] == [0, 50, 100, 150]
+    assert _key_frames(parts) == [0, 50, 100, 150]
     assert all(not any(s.key for s in part.samples[1:]) for part in parts)
 
 
@@ -74,6 +79,12 @@ def test_200_rotations_leave_no_hole_and_lose_no_frame():
     assert all(a.media_start + a.media_ticks == b.media_start for a, b in pairwise(parts))
     assert _frames(items) == [unit.payload for unit in units]
     assert parts[-1].end_ns - parts[0].start_ns == len(units) * FRAME_NS
+
+
+def test_media_time_begins_with_the_time_of_day_in_china():
+    """14:13:20 UTC is 22:13:20 there; a player that opens the file shows it."""
+    part = _parts(_run([video(n) for n in range(10)]))[0]
+    assert part.media_start == (22 * 3600 + 13 * 60 + 20) * 90_000
 
 
 def test_a_file_begins_with_a_key_frame_only():
@@ -152,8 +163,10 @@ def test_jitter_of_arrival_does_not_move_wall_time():
         for n in range(500)
     ]
     parts = _parts(_run(units))
+    first = parts[0].media_start
     assert all(
-        abs(part.start_ns - START - part.media_start * NS // 90_000) < 1_000_000 for part in parts
+        abs(part.start_ns - START - (part.media_start - first) * NS // 90_000) < 1_000_000
+        for part in parts
     )
 
 
@@ -200,7 +213,7 @@ def test_reordered_frames_keep_their_time_of_showing():
     for sample in part.samples:
         shown.append(ticks + sample.composition)
         ticks += sample.duration
-    assert shown == [m * TICKS for m in order]
+    assert shown == [part.media_start + m * TICKS for m in order]
 
 
 def test_intra_only_video_does_not_make_a_part_of_each_frame():
