@@ -24,7 +24,7 @@ _RESPONSE = b"RTSP/"
 _BLANK = b"\r\n\r\n"
 _REQUEST_LINE = re.compile(rb"[A-Z_]{3,20} \S{1,2048} RTSP/1\.\d\r\n")
 _REQUEST_BEGIN = re.compile(rb"[A-Z_]{1,20}( [^\r\n]{0,2064}(\r)?)?")
-_RESYNC = re.compile(rb"\$|RTSP/1")
+_RESYNC = re.compile(rb"\$|RTSP/1|R(?:T(?:S(?:P/?)?)?)?\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
