@@ -31,7 +31,7 @@ class SampleCase:
     case: Case
     step: Step
     step_to_link_s: float
-    """From the step's end as central knows it to the first link that knows the end too."""
+    """From the step's end as central knows it to the first link stated after it."""
     step_to_final_link_s: float
     """The same to the link over the whole post-roll."""
 
@@ -69,11 +69,20 @@ async def run_sample_case(
         NewCase(item=item.code, applicant="示范餐饮店", place=provision.PLACE)
     )
     say(f"办件 / case {case.no}: {case.item_name}")
-    for seq in [step.seq for step in case.steps[:STEPS]]:
-        case = await _run_step(site, client, case, seq, say, seconds=step_seconds)
-    first = case.steps[0].seq
+    first, *others = [step.seq for step in case.steps[:STEPS]]
+    case = await _run_step(site, client, case, first, say, seconds=step_seconds)
     say("等环节录像绑定 / waiting for the step's footage to be bound")
-    return await _wait_for_link(client, case.no, first)
+    _, linked_s = await _wait_for_link(client, case, first, final=False)
+    for seq in others:
+        case = await _run_step(site, client, case, seq, say, seconds=step_seconds)
+    say("等后余量录完 / waiting for the post-roll")
+    case, final_s = await _wait_for_link(client, case, first, final=True)
+    return SampleCase(
+        case=case,
+        step=_step(case, first),
+        step_to_link_s=linked_s,
+        step_to_final_link_s=final_s,
+    )
 
 
 async def _run_step(
@@ -129,22 +138,27 @@ def filled_form(fields: list[FormField], person: str) -> dict[str, str]:
     return values
 
 
-async def _wait_for_link(client: CentralClient, no: str, seq: int) -> SampleCase:
-    bound: list[float] = []
+async def _wait_for_link(
+    client: CentralClient, case: Case, seq: int, *, final: bool
+) -> tuple[Case, float]:
+    """Wait for a link newer than the one in `case`; the case then, and seconds since the end.
 
-    async def is_final() -> SampleCase | None:
-        case = await client.case(no)
-        step = _step(case, seq)
-        if step.ended_ms is None or step.link is None:
+    A running step may be linked too; only a newer revision knows that it ended.
+    """
+    known = _step(case, seq).link
+    revision = known.revision if known else 0
+
+    async def is_bound() -> tuple[Case, float] | None:
+        now_case = await client.case(case.no)
+        step = _step(now_case, seq)
+        since_s = (SystemClock().now() - (step.ended_ms or 0) * NS_PER_MS) / NS
+        if step.link is None:
             return None
-        since = (SystemClock().now() - step.ended_ms * NS_PER_MS) / NS
-        bound.append(since)
-        if not step.link.final:
-            return None
-        return SampleCase(case=case, step=step, step_to_link_s=bound[0], step_to_final_link_s=since)
+        bound = step.link.final if final else step.link.revision > revision
+        return (now_case, since_s) if bound else None
 
     try:
-        return await _until(is_final, _LINK_S)
+        return await _until(is_bound, _LINK_S)
     except TimeoutError as exc:
         raise Unavailable(
             f"环节录像在 {_LINK_S:g} 秒内没有绑定, 请看 log/gateway.log / "

@@ -167,9 +167,10 @@ class ChildProcess:
         pipe = (
             self._transport.get_pipe_transport(0) if self._transport and self.is_running else None
         )
-        if not isinstance(pipe, asyncio.WriteTransport):
+        if pipe is None:
             raise Unavailable(f"{self.spec.name} takes no orders now")
-        pipe.write(f"{line}\n".encode())
+        # uvloop's transports are no subclasses of asyncio's, so the type is stated, not asked.
+        cast("asyncio.WriteTransport", pipe).write(f"{line}\n".encode())
 
     def _signal(self, number: signal.Signals) -> None:
         if self._transport is not None and self.is_running:
@@ -203,8 +204,7 @@ class _Output(asyncio.SubprocessProtocol):
             self._take(line)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        if isinstance(transport, asyncio.SubprocessTransport):
-            self._pid = transport.get_pid()
+        self._pid = cast("asyncio.SubprocessTransport", transport).get_pid()
 
     def process_exited(self) -> None:
         # What the child left behind goes with it. Now, while its group's number cannot yet
