@@ -21,6 +21,7 @@ from contracts.errors import InvalidInput
 from contracts.media.access_unit import AccessUnit, CodecConfig
 from contracts.timestamps import NS, NS_PER_MS, WallTime, ns_to_ticks, ticks_to_ns
 from gateway.core.fmp4 import Sample, init_segment, part_header
+from gateway.core.hls import LONGEST_HOLE_INSIDE_NS
 from gateway.core.parts import FileBegins, FileEnd, FileEnds, Interrupted, Part, StoreItem
 from gateway.core.wall_anchor import STEP_NS, WallAnchor
 
@@ -257,14 +258,21 @@ class Segmenter:
         return step < -rate or (step - self._usual > rate and late < -STEP_NS)
 
     def _after_loss(self, unit: AccessUnit, ticks: int) -> list[StoreItem]:
-        """Frames are missing before this one: say so instead of stretching the last frame."""
-        items = self.interrupt()
-        count = unit.lost_before
-        items.append(
-            Interrupted(at=unit.arrived_at, cause="packet_loss", detail=f"丢失 {count} 个数据包")
-        )
+        """Frames are missing before this one: say so instead of counting them as recorded.
+
+        In the file the last frame stands still through a short hole: browsers throw away what
+        follows a jump of decoding times, up to the next key frame. The rows tell the truth.
+        """
+        last = ticks if self._last_ticks is None else self._last_ticks
+        end = last + self._usual
+        is_short = ticks_to_ns(ticks - end, self._anchored.rate) <= LONGEST_HOLE_INSIDE_NS
+        file_end = ticks if is_short else end
+        self._complete(file_end)
+        part = self._close(file_end, recorded_to=end)
+        detail = f"丢失 {unit.lost_before} 个数据包"
+        gap = Interrupted(at=unit.arrived_at, cause="packet_loss", detail=detail)
         self._anchored.observe(ticks, unit.arrived_at)
-        return [*items, *self._start_part(unit, ticks)]
+        return [part, gap, *self._start_part(unit, ticks)]
 
     def _note_step(self, late: int) -> None:
         """Notice that our own clock was stepped; the next key frame begins a new run."""
@@ -336,13 +344,17 @@ class Segmenter:
             Sample(end_ticks - self._last_ticks, last.size, last.key, last.composition)
         )
 
-    def _close(self, end_ticks: int) -> Part:
-        """Make a part of the completed samples, which end here."""
+    def _close(self, end_ticks: int, *, recorded_to: int | None = None) -> Part:
+        """Make a part of the completed samples, which end here in the file.
+
+        They are counted as recorded up to `recorded_to`, if the last one only fills a hole.
+        """
+        recorded_to = end_ticks if recorded_to is None else recorded_to
         wall = self._anchored
         length = end_ticks - self._first_ticks
         start = self._first_wall
         wall.slew(length)
-        end = WallTime(max(wall.at(end_ticks), start))
+        end = WallTime(max(wall.at(recorded_to), start))
         self._sequence += 1
         part = Part(
             start_ns=start,
@@ -365,5 +377,5 @@ class Segmenter:
         self._part_bytes = 0
         self._first_ticks = end_ticks
         self._first_wall = self._end_wall = end
-        self._end_ticks = end_ticks
+        self._end_ticks = recorded_to
         return part

@@ -135,6 +135,17 @@ def test_missing_frames_after_loss_are_a_hole_and_not_a_long_frame():
     assert len(_frames(items)) == len(units)
 
 
+@pytest.mark.parametrize(("missing", "standing"), [(10, 11 * TICKS), (20, TICKS)])
+def test_a_short_hole_is_filled_in_the_file_and_still_a_gap_in_the_account(missing, standing):
+    """Browsers drop what follows a jump of decoding times, up to the next key frame."""
+    back = 60 + missing
+    units = [video(n, lost=7 if n == back else 0) for n in range(120) if not 60 <= n < back]
+    parts = _parts(_run(units))
+    (before,) = [a for a, b in pairwise(parts) if a.end_ns != b.start_ns]
+    assert before.samples[-1].duration == standing
+    assert before.end_ns == START + 60 * FRAME_NS
+
+
 def test_lost_packets_without_a_missing_frame_are_no_hole():
     items = _run([video(n, lost=1 if n == 70 else 0) for n in range(120)])
     assert not [item for item in items if isinstance(item, Interrupted)]
