@@ -31,21 +31,13 @@ from contracts.backoff import Backoff
 from contracts.clock import Clock
 from contracts.errors import Denied, InvalidInput, ProtocolError, Unavailable
 from contracts.media.access_unit import AccessUnit, Codec
-from contracts.media.rtcp import (
-    GENERIC_NACK,
-    PAYLOAD_FEEDBACK,
-    TRANSPORT_FEEDBACK,
-    build_receiver_report,
-    iterate_compound,
-    parse_nack,
-)
 from contracts.media.rtp import is_rtcp
-from contracts.media.rtp_sender import RtpSender, RtxNumbers, StreamNumbers, decodable_payload
-from contracts.media.rtp_timeline import ArrivalClock, RtpTimeline
+from contracts.media.rtp_sender import RtxNumbers, StreamNumbers
 from contracts.signing import Signer
-from contracts.timestamps import NS, WallTime
+from contracts.timestamps import NS
 from contracts.tokens import DeviceProof, issue
 from contracts.wire.devices import HealthCause
+from edge_agent.core.outgoing import OutgoingStreams, TrackTime
 from edge_agent.core.send_queue import SendQueue
 from edge_agent.ports import HealthReporter
 
@@ -118,11 +110,10 @@ class WebrtcSender:
         self._backoff = Backoff()
         self._queue = SendQueue(most_bytes=options.most_bytes)
         self._more = asyncio.Event()
-        self._timelines: dict[str, RtpTimeline] = {}
+        self._times: dict[str, TrackTime] = {}
         self._session = 0
         self._refused_codecs: set[str] = set()
         self._is_published = False
-        self.key_frames_wanted = 0
 
     @property
     def dropped(self) -> int:
@@ -220,14 +211,16 @@ class WebrtcSender:
         )
 
     async def _pump(self, peer: "_Peer") -> None:
-        streams = _Streams(peer, self._timelines)
-        peer.on_feedback = lambda data: self._feedback(streams, data)
+        streams = OutgoingStreams(
+            peer.numbers, self._times, ssrc=peer.ssrc, send_rtcp=peer.send_rtcp
+        )
+        peer.on_feedback = streams.feedback
         self._queue.open()
         reported_ns = 0
         while not peer.ended.is_set():
             taken = self._queue.pop()
             if taken is not None:
-                await streams.send(*taken)
+                await self._send(peer, streams, *taken)
             else:
                 await self._wait_more()
             now = self._clock.monotonic_ns()
@@ -237,19 +230,24 @@ class WebrtcSender:
             if now - peer.heard_ns > _SILENT_NS:
                 peer.end("网关 3 秒没有回音 (nothing heard from the gateway for 3 s)")
 
+    async def _send(
+        self, peer: "_Peer", streams: OutgoingStreams, unit: AccessUnit, session: int
+    ) -> None:
+        try:
+            packets = streams.packets(unit, session)
+        except InvalidInput as exc:
+            _log.warning("unit_not_sendable", stream=self._options.stream, reason=str(exc))
+            return
+        for index, packet in enumerate(packets):
+            peer.send_rtp(packet)
+            if index % _PACKETS_PER_TURN == _PACKETS_PER_TURN - 1:
+                await asyncio.sleep(0)
+
     async def _wait_more(self) -> None:
         self._more.clear()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_IDLE_S):
                 await self._more.wait()
-
-    def _feedback(self, streams: "_Streams", data: bytes) -> None:
-        for packet in iterate_compound(data):
-            if packet.packet_type == TRANSPORT_FEEDBACK and packet.count == GENERIC_NACK:
-                streams.retransmit(*parse_nack(packet))
-            elif packet.packet_type == PAYLOAD_FEEDBACK:
-                # A camera cannot be asked through here; its next key frame comes by itself.
-                self.key_frames_wanted += 1
 
     def _refuse_codec(self, codec: str) -> None:
         if codec not in self._refused_codecs:
@@ -263,80 +261,6 @@ class WebrtcSender:
     def _tell_failure(self, cause: HealthCause, detail: str) -> None:
         _log.warning("publish_failed", stream=self._options.stream, cause=cause, detail=detail)
         self._health.report("degraded", cause, detail)
-
-
-class _Streams:
-    """The RTP streams of one session."""
-
-    def __init__(self, peer: "_Peer", timelines: dict[str, RtpTimeline]) -> None:
-        self._peer = peer
-        self._timelines = timelines
-        self._senders: dict[str, RtpSender] = {}
-        self._last: dict[str, tuple[WallTime, int]] = {}
-        self._sessions: dict[str, int] = {}
-        self._clocks: dict[str, ArrivalClock] = {}
-
-    async def send(self, unit: AccessUnit, session: int) -> None:
-        """Send one unit; a unit that cannot be packed is dropped."""
-        codec = unit.config.codec
-        sender = self._senders.get(codec) or self._begin(codec)
-        if sender is None:
-            return
-        timeline = self._timelines.setdefault(codec, RtpTimeline(unit.config.rate))
-        if self._sessions.setdefault(codec, session) != session:
-            self._sessions[codec] = session
-            timeline.restart()
-            self._clocks.pop(codec, None)
-        ticks = timeline.ticks(unit)
-        try:
-            packets = sender.packets(unit.config, decodable_payload(unit), ticks=ticks)
-        except InvalidInput as exc:
-            _log.warning("unit_not_sendable", codec=codec, reason=str(exc))
-            return
-        is_first = codec not in self._last
-        self._last[codec] = (self._wall(unit, ticks), ticks)
-        if is_first:
-            # Before the first packet, so that even the first unit's capture time is known.
-            self._report(codec, sender)
-        for index, packet in enumerate(packets):
-            self._peer.send_rtp(packet)
-            if index % _PACKETS_PER_TURN == _PACKETS_PER_TURN - 1:
-                await asyncio.sleep(0)
-
-    def _wall(self, unit: AccessUnit, ticks: int) -> WallTime:
-        """When the camera says the unit was captured, or else when it was probably there."""
-        if unit.captured_at is not None:
-            return unit.captured_at
-        rate = unit.config.rate
-        clock = self._clocks.setdefault(unit.config.codec, ArrivalClock(rate))
-        return clock.wall(ticks, unit.arrived_at)
-
-    def report(self) -> None:
-        """Say what time it is on each stream, or at least that we are here."""
-        for codec, sender in self._senders.items():
-            self._report(codec, sender)
-        if not self._senders:
-            self._peer.send_rtcp(build_receiver_report(self._peer.ssrc))
-
-    def retransmit(self, media_ssrc: int, sequences: list[int]) -> None:
-        """Answer a NACK."""
-        for sender in self._senders.values():
-            if sender.numbers.ssrc == media_ssrc:
-                for sequence in sequences:
-                    packet = sender.retransmit(sequence)
-                    if packet is not None:
-                        self._peer.send_rtp(packet)
-
-    def _report(self, codec: str, sender: RtpSender) -> None:
-        wall, ticks = self._last[codec]
-        self._peer.send_rtcp(sender.sender_report(wall=wall, ticks=ticks))
-
-    def _begin(self, codec: Codec) -> RtpSender | None:
-        numbers = self._peer.numbers.get(codec)
-        if numbers is None:
-            return None
-        sender = self._senders[codec] = RtpSender(numbers)
-        return sender
 
 
 class _Peer:
@@ -359,7 +283,7 @@ class _Peer:
         self.heard_ns = clock.monotonic_ns()
         self.ssrc = secrets.randbits(32)
         self.numbers: dict[str, StreamNumbers] = {}
-        self.on_feedback: Callable[[bytes], None] | None = None
+        self.on_feedback: Callable[[bytes], list[bytes]] | None = None
         self._clock = clock
         self._connected = asyncio.Event()
         self._pc = RTCPeerConnection(
@@ -505,7 +429,8 @@ class _Peer:
         if srtp is None or self.on_feedback is None or not is_rtcp(data):
             return
         try:
-            self.on_feedback(srtp.unprotect_rtcp(data))
+            for packet in self.on_feedback(srtp.unprotect_rtcp(data)):
+                self.send_rtp(packet)
         except (pylibsrtp.Error, ProtocolError) as exc:
             _log.debug("feedback_ignored", reason=str(exc))
 
