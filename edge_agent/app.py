@@ -8,11 +8,11 @@ import asyncio
 import os
 import secrets
 import ssl
-from collections.abc import Iterable
-from contextlib import AsyncExitStack
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from random import SystemRandom
+from typing import Never
 
 import structlog
 
@@ -26,8 +26,8 @@ from edge_agent.adapters.mqtt_uplink import MqttUplink, UplinkOptions
 from edge_agent.adapters.sqlite_spool import DeviceSpool, SpoolFile, SpoolIdentity
 from edge_agent.adapters.webrtc_sender import SenderOptions, WebrtcSender
 from edge_agent.config import AgentConfig, DeviceConfig
-from edge_agent.ports import Driver, DriverParts
-from edge_agent.supervisor import BoardOptions, DeviceBoard, supervise, watch_spool
+from edge_agent.ports import Driver, DriverParts, HealthReporter
+from edge_agent.supervisor import BoardOptions, DeviceBoard, Runnable, supervise, watch_spool
 
 _STOP_S = 5.0
 _random = SystemRandom().random
@@ -134,44 +134,47 @@ async def run_agent(config: AgentConfig, stopping: asyncio.Event) -> None:
     clock = SystemClock()
     boot = uuid7(now=clock.now(), random=secrets.token_bytes(10))
     log = structlog.get_logger()
-    async with AsyncExitStack() as stack:
-        file = await stack.enter_async_context(
-            SpoolFile(config.data / "spool.sqlite3", clock=clock)
-        )
+    async with SpoolFile(config.data / "spool.sqlite3", clock=clock) as file:
         common = _Common(config=config, file=file, boot=boot, clock=clock)
         devices = [DeviceRuntime(device, common) for device in config.devices]
-        group = await stack.enter_async_context(asyncio.TaskGroup())
-        spool = [group.create_task(file.run(), name="spool")]
-        uplinks = [group.create_task(d.uplink.run(), name="uplink") for d in devices]
-        senders, drivers = _start(group, devices, config, clock)
-        log.info("agent_started", site=config.site, devices=len(devices), pid=os.getpid())
-        await stopping.wait()
-        log.info("agent_stopping")
-        for tasks in (drivers, senders, uplinks, spool):
-            await _stop(tasks)
+        async with asyncio.TaskGroup() as group:
+            stages = _start(group, devices, common)
+            log.info("agent_started", site=config.site, devices=len(devices), pid=os.getpid())
+            await stopping.wait()
+            log.info("agent_stopping")
+            for stage in stages:
+                await _stop(stage)
     log.info("agent_stopped")
 
 
 def _start(
-    group: asyncio.TaskGroup, devices: Iterable[DeviceRuntime], config: AgentConfig, clock: Clock
-) -> tuple[list[asyncio.Task[None]], list[asyncio.Task[None]]]:
-    senders: list[asyncio.Task[None]] = []
-    drivers: list[asyncio.Task[None]] = []
-    limits = config.spool.limits()
+    group: asyncio.TaskGroup, devices: Iterable[DeviceRuntime], common: _Common
+) -> list[list[asyncio.Task[Never]]]:
+    """Start every task; the stages come back in the order in which they must stop."""
+    drivers, senders, uplinks = [], [], []
+    limits = common.config.spool.limits()
+
+    def keep(build: Callable[[], Runnable], health: HealthReporter) -> asyncio.Task[Never]:
+        return group.create_task(supervise(build, health, clock=common.clock, random=_random))
+
+    spool = group.create_task(common.file.run())
     for device in devices:
         board = device.board
+        watch = watch_spool(device.spool, limits, board.reporter("spool"), clock=common.clock)
+        uplinks.append(keep(_always(device.uplink), board.reporter("uplink")))
         for name, sender in device.senders.items():
-            health = board.reporter(f"sender.{name}")
-            work = supervise(lambda sender=sender: sender, health, clock=clock, random=_random)  # type: ignore[misc]  # mypy does not infer a default of a lambda
-            senders.append(group.create_task(work, name=f"sender {name}"))
-        work = supervise(device.driver, board.reporter("driver"), clock=clock, random=_random)
-        drivers.append(group.create_task(work, name="driver"))
-        watch = watch_spool(device.spool, limits, board.reporter("spool"), clock=clock)
-        drivers.append(group.create_task(watch, name="spool level"))
-    return senders, drivers
+            senders.append(keep(_always(sender), board.reporter(f"sender.{name}")))
+        drivers.append(keep(device.driver, board.reporter("driver")))
+        drivers.append(group.create_task(watch))
+    return [drivers, senders, uplinks, [spool]]
 
 
-async def _stop(tasks: list[asyncio.Task[None]]) -> None:
+def _always(part: Runnable) -> Callable[[], Runnable]:
+    """Parts that mend themselves are run again as they are, not built anew."""
+    return lambda: part
+
+
+async def _stop(tasks: Iterable[asyncio.Task[Never]]) -> None:
     """Cancel until all have ended: a task that fails while it is cancelled may go on otherwise."""
     pending = set(tasks)
     while pending:

@@ -184,14 +184,21 @@ class _Reader:
         )
 
     def _check_certificate(self, common: DeviceOptions) -> None:
-        for field, file in (("certificate", common.certificate), ("key", common.key)):
-            if not file.is_file():
-                raise InvalidInput(f"文件 {file} 不存在：请先签发设备证书", field=field)
-        name = common_name(load_certificate(common.certificate.read_bytes()))
+        _check_readable(common.key, "key")
+        certificate = _check_readable(common.certificate, "certificate")
+        name = common_name(load_certificate(certificate))
         if name != common.id:
             raise InvalidInput(f"证书属于设备 {name!r}，不是 {common.id!r}", field="certificate")
 
     def _check_together(self, file: _File, devices: Sequence[DeviceConfig]) -> None:
+        authorities = {"broker": file.broker.ca}
+        if file.gateway is not None:
+            authorities["gateway"] = file.gateway.ca
+        for table, ca in authorities.items():
+            try:
+                load_certificate(_check_readable(self._base / ca, "ca"))
+            except InvalidInput as exc:
+                raise self._mistake((table, "ca"), _bare(exc)) from exc
         seen: set[str] = set()
         for number, device in enumerate(devices):
             if device.common.id in seen:
@@ -224,6 +231,15 @@ class _Reader:
         line = find_line(self._text, loc)
         dotted = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in loc)
         return InvalidInput(text, field=f"{self._path} 第 {line} 行 {dotted.lstrip('.')}")
+
+
+def _check_readable(file: Path, field: str) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as exc:
+        raise InvalidInput(
+            f"读不到文件 {file}（{exc.strerror}）：请先签发证书，并检查权限", field=field
+        ) from exc
 
 
 def _bare(exc: InvalidInput) -> str:

@@ -18,7 +18,7 @@ from contracts.timestamps import NS
 from contracts.wire.devices import DeviceDesc, DeviceState, Health, HealthCause
 from edge_agent.core.health import PartHealth, is_news, merge, part_health
 from edge_agent.core.spool_policy import SpoolLimits, judge
-from edge_agent.ports import Driver, HealthReporter, Spool
+from edge_agent.ports import HealthReporter, Spool
 
 _STEADY_S = 60
 """A driver that worked this long has its failures forgiven."""
@@ -130,7 +130,7 @@ class _PartReporter:
 
 
 async def supervise(
-    build: Callable[[], Driver | Runnable],
+    build: Callable[[], Runnable],
     health: HealthReporter,
     *,
     clock: Clock,

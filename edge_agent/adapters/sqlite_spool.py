@@ -22,7 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 
 from contracts.canonical import canonical_bytes
 from contracts.clock import Clock
@@ -130,7 +130,7 @@ class SpoolFile:
         await self.call(self._close)
         self._thread.shutdown()
 
-    async def run(self) -> None:
+    async def run(self) -> NoReturn:
         """Commit drafts in batches until cancelled."""
         while True:
             await self._has_drafts.wait()
