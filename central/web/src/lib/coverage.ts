@@ -1,5 +1,5 @@
 /** What the coverage card says about a step, as figures; words come later. */
-import type { GapOut, Step, StepLinkStream } from '../api/types'
+import type { GapOut, Step, StepLink, StepLinkStream } from '../api/types'
 import { clip, complete, total, type Span } from './gaps'
 
 export interface Lack {
@@ -14,6 +14,15 @@ export interface Statement {
   lacks: Lack[]
   /** Of the other streams, how many hold every hole of the lacking ones; null without holes. */
   others: { of: number; whole: number } | null
+}
+
+/**
+ * The figure of a step: the mean over its cameras, floored, so that it is 100 % only when no camera
+ * lacks anything. Without cameras it is what the gateway stated.
+ */
+export function share(link: StepLink): number {
+  const all = link.streams.map((s) => s.covered_permille)
+  return all.length ? Math.floor(all.reduce((a, b) => a + b, 0) / all.length) : link.covered_permille
 }
 
 const clipped = (gaps: readonly GapOut[], range: Span): Span[] =>

@@ -22,7 +22,9 @@ function ofDevice(d: Device): Trouble[] {
   if (d.health === 'offline') add('offline', d.device_class === 'camera' ? 'alarm' : 'warning')
   else if (d.health === 'degraded') add('degraded', 'warning')
   if (d.health === 'online' && d.spool_pending > 0) add('spool', 'notice')
-  if (d.clock_offset_ms !== null && Math.abs(d.clock_offset_ms) > CLOCK_NOTICE_MS) add('clock', 'notice')
+  const off = d.clock_offset_ms !== null && Math.abs(d.clock_offset_ms) > CLOCK_NOTICE_MS
+  // One line per cause: a device that is ill because of its clock is not listed twice.
+  if (off && d.cause !== 'clock_wrong') add('clock', 'notice')
   return out
 }
 
