@@ -11,11 +11,13 @@ import httpx
 import pytest
 
 from contracts.clock import SystemClock
+from contracts.media.access_unit import AccessUnit
 from contracts.media.h264 import to_annex_b
 from contracts.signing import PemSigner
 from contracts.tokens import DeviceProof, issue
 from gateway.adapters.media_control import SocketKeyFrames
 from gateway.adapters.webrtc.transport import PeerTransport
+from gateway.services.media.stream_buffer import LiveStream
 from mingjing.ca import SiteCa
 from tests.integration.gateway.media_site import (
     DEVICE,
@@ -118,6 +120,27 @@ async def test_an_agent_that_vanishes_is_noticed_and_may_come_back(site: MediaSi
 
         await until(is_noticed, 15)
         await until(site.delivers, 15)
+
+
+async def test_a_fault_in_a_callback_closes_nothing(
+    site: MediaSite, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect met by every tenth unit costs no session; stock aiortc would end it at the first."""
+    put, count = LiveStream.put, 0
+
+    def defect(self: LiveStream, unit: AccessUnit) -> None:
+        nonlocal count
+        count += 1
+        if count % 10 == 0:
+            raise RuntimeError("a defect")
+        put(self, unit)
+
+    monkeypatch.setattr(LiveStream, "put", defect)
+    async with publishing(site):
+        session = (await site.status()).session
+        await until(lambda: count > 60)
+        status = await site.status()
+        assert (status.session, status.source) == (session, "delivering")
 
 
 def _transports() -> list[PeerTransport]:

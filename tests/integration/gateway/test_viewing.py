@@ -11,6 +11,7 @@ import pytest
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCRtpReceiver, RTCSessionDescription
 from playwright.async_api import Page, async_playwright
 
+from gateway.adapters.webrtc.viewer import _Viewer
 from tests.integration.gateway.media_site import (
     LOOPBACK,
     STREAM,
@@ -170,6 +171,33 @@ async def test_a_viewer_that_vanishes_disturbs_neither_recording_nor_others(
             await asyncio.sleep(0.5)
         assert (await site.status()).packets_lost == 0
     assert site.recorded == sent
+
+
+async def test_a_fault_in_one_viewer_stays_there(
+    site: MediaSite, http: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A defect of ours that one viewer runs into ends that viewer, nothing else."""
+    async with publishing(site) as source:
+        unlucky, lucky = Watcher(), Watcher()
+        with monkeypatch.context() as patch:
+
+            async def defect(self: object, events: list[object]) -> None:
+                raise RuntimeError("a defect")
+
+            patch.setattr(_Viewer, "_catch_up", defect)
+            await watch(site, http, unlucky)
+
+            async def is_gone() -> bool:
+                return (await site.status()).viewers == 0
+
+            await until(is_gone)
+        await watch(site, http, lucky)
+        sent = len(source.sent)
+        await lucky.pictures(30)
+        assert len(source.sent) > sent
+        assert await site.delivers()
+        for watcher in (unlucky, lucky):
+            await watcher.pc.close()
 
 
 async def test_what_cannot_be_seen_is_refused_with_words(
