@@ -13,6 +13,7 @@ from playwright.async_api import Page, async_playwright
 
 from gateway.adapters.webrtc.viewer import _Viewer
 from tests.integration.gateway.media_site import (
+    DEVICE,
     LOOPBACK,
     STREAM,
     MediaSite,
@@ -55,6 +56,23 @@ BAR = """() => {
   const row = context.getImageData(0, canvas.height >> 1, canvas.width, 1).data;
   for (let x = 0; x < canvas.width; x++) if (row[4 * x] > 200) return x;
   return -1;
+}"""
+PUBLISH = """async () => {
+  const canvas = document.createElement('canvas');
+  canvas.width = 320; canvas.height = 240;
+  const context = canvas.getContext('2d');
+  let at = 0;
+  setInterval(() => {
+    context.fillStyle = 'black'; context.fillRect(0, 0, 320, 240);
+    context.fillStyle = 'white'; context.fillRect(at = (at + 8) % 280, 0, 40, 240);
+  }, 40);
+  window.pc = new RTCPeerConnection();
+  const sender = pc.addTransceiver(canvas.captureStream(25).getVideoTracks()[0],
+                                   {direction: 'sendonly'});
+  sender.setCodecPreferences(RTCRtpSender.getCapabilities('video').codecs.filter(
+    codec => ['video/H264', 'video/rtx'].includes(codec.mimeType)));
+  await pc.setLocalDescription(await pc.createOffer());
+  return pc.localDescription.sdp;
 }"""
 FIGURES = """async () => {
   const figures = {decoded: 0, audio: 0};
@@ -258,6 +276,36 @@ async def test_chromium_shows_a_moving_picture(
             assert audio or figures["audio"] == 0
         finally:
             await browser.close()
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(not Path(CHROMIUM).exists(), reason="needs the browser of the system")
+async def test_what_chromium_publishes_is_recorded(tmp_path: Path) -> None:
+    """Another sender's packets: header extensions, padding, retransmissions, its own reports."""
+    async with running_site(tmp_path) as site:
+        await site.control.expect([STREAM])
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(
+                executable_path=CHROMIUM, args=CHROMIUM_FLAGS
+            )
+            try:
+                page = await browser.new_page()
+                offer = await page.evaluate(PUBLISH)
+                _, answer = await site.control.publish(STREAM, DEVICE, offer)
+                await page.evaluate(ANSWER, answer)
+                await until(site.delivers, 15)
+
+                async def flows() -> bool:
+                    return (await site.status()).frames_per_second > 10
+
+                await until(flows, 15)
+                status = await site.status()
+                assert (status.width, status.packets_lost) == (320, 0)
+                assert status.clock_offset_ms is not None
+                assert abs(status.clock_offset_ms) < 1000
+            finally:
+                await browser.close()
+    assert len(site.recorded) > 20
 
 
 async def _has_audio(site: MediaSite, *, expected: bool) -> bool:
