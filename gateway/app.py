@@ -78,7 +78,12 @@ class Gateway:
         central = load_certificate(_read(config.central_certificate, "central_certificate"))
         self.store = StateStore(config.data / "state.db")
         self.broker = NatsBroker(
-            BrokerOptions(url=config.broker.url, site=config.site, tls=_broker_tls(config)),
+            BrokerOptions(
+                url=config.broker.url,
+                site=config.site,
+                reader=f"gateway-{self.store.identity:08x}",
+                tls=_broker_tls(config),
+            ),
             clock=clock,
             random=_draw,
         )
@@ -223,6 +228,9 @@ class Gateway:
             case DetectorHealth():
                 if told.health == "degraded":
                     _log.warning("detector_degraded", detail=told.detail)
+                    self.presence.blind(told.detail)
+                elif told.health == "online":
+                    self.presence.blind("")
                 self.detector = told
 
     def _condition_changed(self, device: str, condition: Condition, at: WallTime) -> None:

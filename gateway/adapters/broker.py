@@ -45,7 +45,8 @@ _PUBLISH_S = 5.0
 _FORGET_READER_S = 60.0
 _BACKOFF = Backoff(first_s=0.25, most_s=3.0)
 _AGAIN_S = 1.0
-_DURABLE = "gateway"
+_UP_KEPT_S = 14 * 86_400
+"""Devices keep what is not acknowledged; this bounds what the broker keeps of what is."""
 _STREAM_NAME_IN_USE = 10058
 
 _log = structlog.get_logger()
@@ -59,11 +60,14 @@ class BrokerOptions:
 
     Attributes:
         url: ``tls://host:port``, or ``nats://`` for a broker without TLS (tests only).
+        reader: name of our place in the inboxes. A new state database needs a new one, so that
+            it reads from the beginning and not from where a lost one stopped.
         tls: shows the gateway's certificate and trusts the site's CA; None without TLS.
     """
 
     url: str
     site: str
+    reader: str = "gateway"
     tls: ssl.SSLContext | None = None
 
 
@@ -192,17 +196,18 @@ class NatsBroker:
     async def _ensure_streams(self, client: Client) -> None:
         """Create what is missing; what is there stays as whoever came first made it."""
         site = self._options.site
-        for (name, subjects), most in (
-            (topics.up_stream(site), -1),
-            (topics.state_stream(site), 1),
-            (topics.fact_stream(site), -1),
-            (topics.order_stream(site), -1),
+        for (name, subjects), most, kept_s in (
+            (topics.up_stream(site), -1, _UP_KEPT_S),
+            (topics.state_stream(site), 1, 0),
+            (topics.fact_stream(site), -1, 0),
+            (topics.order_stream(site), -1, 0),
         ):
             config = StreamConfig(
                 name=name,
                 subjects=subjects,
                 storage=StorageType.FILE,
                 max_msgs_per_subject=most,
+                max_age=kept_s,
             )
             try:
                 await client.jetstream().stream_info(name)
@@ -269,7 +274,7 @@ class NatsBroker:
         made = await js.add_consumer(
             stream,
             ConsumerConfig(
-                durable_name=_DURABLE,
+                durable_name=self._options.reader,
                 deliver_policy=DeliverPolicy.ALL,
                 ack_policy=AckPolicy.EXPLICIT,
                 ack_wait=_ACK_WAIT_S,

@@ -11,6 +11,7 @@ the event loop never waits for the disk itself.
 """
 
 import asyncio
+import secrets
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -96,6 +97,9 @@ class StateStore:
         # Asked for with every batch and every tick; this process is the only writer.
         self._site: SiteOrder | None = None
         self._db = self._pool.submit(_open, path).result()
+        reading = self._pool.submit(self._db.execute, "PRAGMA application_id")
+        self.identity: int = reading.result().fetchone()[0]
+        """Drawn when the database was made: tells a new one from one that goes on."""
 
     async def close(self) -> None:
         """Finish what was begun and close the file."""
@@ -335,13 +339,16 @@ def _open(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, isolation_level=None, timeout=10, check_same_thread=False)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")
-        db.execute("PRAGMA foreign_keys = ON")
+        (version,) = db.execute("PRAGMA user_version").fetchone()
+        if version == 0:
+            identity = secrets.randbits(31)
+            db.executescript(
+                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {identity};"
+                f" PRAGMA user_version = {_VERSION}; COMMIT;"
+            )
     except (OSError, sqlite3.Error) as exc:
         raise Unavailable(f"{path}: 打不开状态库 (cannot open the state database): {exc}") from exc
-    (version,) = db.execute("PRAGMA user_version").fetchone()
-    if version == 0:
-        db.executescript(f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA user_version = {_VERSION}; COMMIT;")
-    elif version != _VERSION:
+    if version not in {0, _VERSION}:
         raise Unavailable(
             f"{path}: 状态库是第 {version} 版，本程序只认第 {_VERSION} 版 "
             f"(made by another version of this program)"

@@ -53,14 +53,13 @@ class DeviceRegistry:
         self._listen = listen
         self._sightings: dict[str, Sighting] = {}
         self._streams: dict[str, tuple[str, ...]] = {}
-        self._stated: dict[str, DeviceHealthFact] = {}
+        self._stated: dict[str, DeviceHealthFact] | None = None
         self._conditions: dict[str, Condition] = {}
         self._caused: dict[str, Condition] = {}
         self._heard_since = clock.now()
 
     async def run(self) -> None:
         """Judge every device once a second, for ever."""
-        self._stated = await self._store.stated_health()
         while True:
             try:
                 await self.judge()
@@ -104,6 +103,8 @@ class DeviceRegistry:
         Raises:
             Unavailable: the fact could not be stored; the next call states it.
         """
+        if self._stated is None:
+            self._stated = await self._store.stated_health()
         now = self._clock.now()
         if not self._broker.connected:
             self._heard_since = now
@@ -116,7 +117,9 @@ class DeviceRegistry:
             if self._conditions.get(device) != condition:
                 self._conditions[device] = condition
                 self._listen(device, condition, now)
-            await self._state(device, sighting, condition, now)
+            last = self._stated.get(device)
+            if last is None or _is_news(last, condition, _clock_offset(sighting)):
+                self._stated[device] = await self._state(device, sighting, condition, now)
             await self._name_cause(device, condition, site)
 
     def _see(
@@ -144,11 +147,7 @@ class DeviceRegistry:
 
     async def _state(
         self, device: str, sighting: Sighting, condition: Condition, now: WallTime
-    ) -> None:
-        offset = sighting.state.clock_offset_ms if sighting.state else None
-        last = self._stated.get(device)
-        if last is not None and not _is_news(last, condition, offset):
-            return
+    ) -> DeviceHealthFact:
         fact = DeviceHealthFact(
             id=derived_id("health", device, now, condition.health, condition.cause),
             device=device,
@@ -157,11 +156,11 @@ class DeviceRegistry:
             detail=condition.detail,
             at_ns=now,
             spool_pending=sighting.state.spool_pending if sighting.state else 0,
-            clock_offset_ms=offset,
+            clock_offset_ms=_clock_offset(sighting),
         )
         await self._store.state_health(fact)
-        self._stated[device] = fact
         _log.info("device_health", device=device, health=fact.health, cause=fact.cause)
+        return fact
 
     async def _name_cause(self, device: str, condition: Condition, site: SiteOrder | None) -> None:
         if self._caused.get(device) == condition:
@@ -178,6 +177,10 @@ class DeviceRegistry:
         except Unavailable:
             return  # the media process restarts; told again at the next tick
         self._caused[device] = condition
+
+
+def _clock_offset(sighting: Sighting) -> int | None:
+    return sighting.state.clock_offset_ms if sighting.state else None
 
 
 def _is_news(last: DeviceHealthFact, condition: Condition, offset_ms: int | None) -> bool:

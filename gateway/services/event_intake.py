@@ -32,6 +32,7 @@ so what does not fit is not lost."""
 # Fields of their models, hence not readable as attributes of the class.
 _PUNCHED: str = Punched.model_fields["TYPE"].default
 _CLOCK_MEASURED: str = ClockMeasured.model_fields["TYPE"].default
+_INSIST_NS = 60 * NS
 _DESC_TRIES = 8
 _DESC_WAIT_S = 0.25
 _DESC_AGAIN_NS = 30 * NS
@@ -41,9 +42,16 @@ _log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Chain:
-    """Where one device stands. `waiting` holds authentic events that came too early."""
+    """Where one device stands.
+
+    Attributes:
+        waiting: authentic events that came too early, by number.
+        strange_since: since when (monotonic) a device of which nothing is stored sends numbers
+            that do not begin with one.
+    """
 
     head: ChainHead
+    strange_since: int | None = None
     waiting: dict[int, tuple[Envelope, bytes]] = field(default_factory=dict)
     refusal: str = ""
 
@@ -135,7 +143,7 @@ class EventIntake:
             Conflict: an event id is taken.
             Unavailable: the disk does not take it.
         """
-        head, accepted, broken = chain.head, [], None
+        head, accepted, broken = self._begin(device, chain), [], None
         where = Whereabouts.of(await self._store.site())
         offset = await self._store.clock_offset(device)
         while head.seq + 1 in chain.waiting:
@@ -154,6 +162,25 @@ class EventIntake:
             chain.head = head
         if broken is not None:
             raise broken
+
+    def _begin(self, device: str, chain: _Chain) -> ChainHead:
+        """The event to go on from.
+
+        A gateway with a new database meets devices that have long been acknowledged by the old one
+        and do not have their first events any more. When such a device insists, its chain is taken
+        up where it is; the hole before it stays visible, for the numbers do not begin with one.
+        """
+        if chain.head.seq > 0 or not chain.waiting or 1 in chain.waiting:
+            chain.strange_since = None
+            return chain.head
+        now = self._clock.monotonic_ns()
+        if chain.strange_since is None:
+            chain.strange_since = now
+        if now - chain.strange_since < _INSIST_NS:
+            return chain.head
+        lowest = min(chain.waiting)
+        _log.warning("chain_taken_up", device=device, seq=lowest)
+        return ChainHead(seq=lowest - 1, digest=chain.waiting[lowest][0].prev)
 
     def _understood(
         self, envelope: Envelope, raw: bytes, where: Whereabouts, offset_ms: int | None

@@ -50,6 +50,7 @@ class PresenceKeeper:
         self._watched: list[str] = []
         self._seen: dict[str, WallTime] = {}
         self._since: dict[str, WallTime] = {}
+        self._blind = ""
 
     async def run(self) -> None:
         """Close what an earlier run left open, then restate once a second, for ever."""
@@ -79,6 +80,13 @@ class PresenceKeeper:
         """A camera fell ill: what it shows from now on proves nothing."""
         if condition.health == "offline" and device in self._tracks:
             self.observe(device, observe_unwell(at, condition.detail or condition.cause))
+
+    def blind(self, why: str) -> None:
+        """The detector sees nothing, and why; empty when it sees again."""
+        self._blind = why
+        if why:
+            for device in self._tracks:
+                self.observe(device, observe_unwell(self._clock.now(), why))
 
     async def close_left_open(self) -> None:
         """End intervals of an earlier run where they were last known to hold.
@@ -134,6 +142,6 @@ class PresenceKeeper:
             device=device,
             model=self._model,
             since=self._since.pop(device, self._clock.now()),
-            why=_RESTART if restarted else _BEGIN,
+            why=self._blind or (_RESTART if restarted else _BEGIN),
             rules=self._rules,
         )

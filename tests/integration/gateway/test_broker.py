@@ -10,17 +10,22 @@ from contracts.wire import topics
 from contracts.wire.envelope import Ack
 from gateway.adapters.broker import BrokerOptions, NatsBroker
 from tests.integration.gateway.conftest import RealSite
-from tests.unit.gateway.broker_contract import BrokerContract
+from tests.unit.gateway.broker_contract import BrokerContract, reading
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
 
 
 class NatsSite:
-    def __init__(self, site: RealSite) -> None:
+    def __init__(self, site: RealSite, reader: str = "gateway") -> None:
         self._site = site
         self.broker = NatsBroker(
-            BrokerOptions(url=site.server.url, site="demo", tls=site.tls(site.program("gateway"))),
+            BrokerOptions(
+                url=site.server.url,
+                site="demo",
+                reader=reader,
+                tls=site.tls(site.program("gateway")),
+            ),
             clock=SystemClock(),
             random=lambda: 0.5,
         )
@@ -87,3 +92,24 @@ async def test_starts_with_the_broker_down(real_site: RealSite):
         await real_site.server.start()
         await until(lambda: site.broker.connected)
         running.cancel()
+
+
+async def test_a_new_reader_begins_at_the_beginning(real_site: RealSite):
+    """A gateway whose database is new gets the register and the orders once more."""
+    got = []
+    for reader in ("gateway-1", "gateway-1", "gateway-2"):
+        site = NatsSite(real_site, reader)
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(site.broker.run())
+            await until(lambda site=site: site.broker.connected)
+            if not got:
+                await site.put(topics.order("demo", "site"), b"register")
+            async with reading(site.broker, "orders") as batch:
+                if len(got) != 1:
+                    await until(lambda batch=batch: batch)
+                else:
+                    await site.put(topics.order("demo", "step"), b"step")
+                    await until(lambda batch=batch: batch)
+            got.append([m.payload for m in batch])
+            running.cancel()
+    assert got == [[b"register"], [b"step"], [b"register", b"step"]]

@@ -386,6 +386,49 @@ async def test_an_offline_camera_proves_nothing(store: StateStore, clock: Manual
     assert (last.state, last.cause) == ("unknown", "断线")
 
 
+async def test_a_detector_without_its_model_makes_every_post_unknown(
+    store: StateStore, clock: ManualClock
+):
+    """The cause is the missing model and not an empty chair."""
+    await store.put_site(SITE)
+    one = keeper(store, clock, [])
+    one.blind("模型还没有下载")
+    await one.restate()
+    clock.advance(60)
+    await one.restate()
+    (first,) = [f for f, _ in await store.open_intervals()]
+    assert (first.state, first.cause) == ("unknown", "模型还没有下载")
+    one.blind("")
+    for _ in range(3):
+        clock.advance(2)
+        one.saw(Detection(stream=MAIN, at=clock.now(), people=1))
+    await one.restate()
+    one.blind("模型已损坏")
+    await one.restate()
+    (last,) = [f for f, _ in await store.open_intervals()]
+    assert (last.state, last.cause) == ("unknown", "模型已损坏")
+
+
+async def test_a_database_knows_whether_it_is_new(tmp_path: Path):
+    """The same after a restart; another one has another name, and reads inboxes from the start."""
+    path = tmp_path / "a.db"
+    first = StateStore(path)
+    await first.close()
+    again, other = StateStore(path), StateStore(tmp_path / "b.db")
+    assert again.identity == first.identity
+    assert other.identity != first.identity
+    await again.close()
+    await other.close()
+
+
+async def test_what_is_no_database_is_one_line(tmp_path: Path):
+    """Garbage where the database should be, or a newer one, names the file."""
+    path = tmp_path / "state.db"
+    path.write_bytes(b"not a database" * 100)
+    with pytest.raises(Unavailable, match=r"state\.db"):
+        StateStore(path)
+
+
 async def test_facts_flow_in_order_and_resume(store: StateStore):
     """A broker that comes and goes delays facts and neither loses nor swaps any."""
     broker = FakeBroker()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from contracts.clock import SystemClock
+from contracts.clock import Clock, ManualClock, SystemClock
 from contracts.errors import Unavailable
 from contracts.ids import uuid7
 from contracts.signing import PemSigner, load_certificate
@@ -129,16 +129,22 @@ class Desk:
         pending = await self.store.pending(10_000)
         return [PunchFact.model_validate_json(f.payload) for _, f in pending]
 
-    def reborn(self) -> None:
+    def reborn(self, clock: Clock | None = None) -> None:
         """The gateway restarts: memory is gone, the database stays."""
-        self.intake = intake(self.authority, self.broker, self.store, self.watch)
+        self.intake = intake(self.authority, self.broker, self.store, self.watch, clock)
 
 
-def intake(authority: Issued, broker: FakeBroker, store: StateStore, watch: Watch) -> EventIntake:
+def intake(
+    authority: Issued,
+    broker: FakeBroker,
+    store: StateStore,
+    watch: Watch,
+    clock: Clock | None = None,
+) -> EventIntake:
     return EventIntake(
         site="demo",
         ca=load_certificate(authority.pem),
-        clock=SystemClock(),
+        clock=clock or SystemClock(),
         broker=broker,
         store=store,
         watch=watch,
@@ -285,6 +291,28 @@ async def test_a_lost_spool_is_told(desk: Desk):
     await desk.take(desk.device.event(punched(1)), desk.device.event(punched(2)))
     desk.device.seq, desk.device.prev = 0, GENESIS
     await refuse(desk, desk.device.event(punched(9)), "spool lost", seq=2)
+
+
+async def test_a_new_gateway_takes_up_a_chain_that_goes_on(desk: Desk, clock: ManualClock):
+    """It has lost its database; the device has not its first events any more. It must insist."""
+    events = [desk.device.event(punched(n)) for n in range(8)]
+    desk.reborn(clock)
+    assert await desk.take(*events[4:6]) == Ack(seq=0)
+    clock.advance(30)
+    assert await desk.take(*events[4:6]) == Ack(seq=0)
+    clock.advance(31)
+    assert await desk.take(*events[4:6]) == Ack(seq=6)
+    assert await desk.take(*events[6:]) == Ack(seq=8)
+    assert [f.seq for f in await desk.facts()] == [5, 6, 7, 8]
+
+
+async def test_a_first_event_that_comes_late_is_waited_for(desk: Desk, clock: ManualClock):
+    """Disorder at the first contact costs nothing."""
+    events = [desk.device.event(punched(n)) for n in range(3)]
+    desk.reborn(clock)
+    assert await desk.take(events[1]) == Ack(seq=0)
+    clock.advance(61)
+    assert await desk.take(events[2], events[0]) == Ack(seq=3)
 
 
 async def test_an_event_id_is_used_once(desk: Desk):
