@@ -106,6 +106,10 @@ class FootagePlayback(FootageReader, Protocol):
 class FootageAudit(Protocol):
     """What checking a volume needs: rows and octets, compared by somebody else."""
 
+    def damage(self) -> Iterator[str]:
+        """What the database says of its own soundness; nothing when it is sound."""
+        ...
+
     def files(self) -> Iterator[AuditedFile]:
         """Every file row, with what the disk says of the file."""
         ...

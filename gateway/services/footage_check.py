@@ -18,7 +18,9 @@ CheckLevel = Literal["presence", "size", "hash"]
 
 def check_footage(audit: FootageAudit, *, level: CheckLevel = "size") -> list[Finding]:
     """Check one volume; an empty list says that every invariant of the level holds."""
-    findings: list[Finding] = []
+    findings = [
+        Finding(invariant="R0", where="footage.sqlite", what=line) for line in audit.damage()
+    ]
     for file in audit.files():
         findings += _check_file(audit, file, level)
     findings += [

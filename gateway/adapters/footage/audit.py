@@ -32,6 +32,17 @@ class VolumeAudit:
         with closing(self._open()):
             pass
 
+    def damage(self) -> Iterator[str]:
+        """What the database says of its own soundness; nothing when it is sound."""
+        try:
+            for (line,) in self._rows("PRAGMA quick_check"):
+                if line != "ok":
+                    yield line
+            for table, row, other, _ in self._rows("PRAGMA foreign_key_check"):
+                yield f"{table} 第 {row} 行指向 {other} 中不存在的行"
+        except sqlite3.DatabaseError as exc:
+            yield str(exc)
+
     def files(self) -> Iterator[AuditedFile]:
         """Every file row, with what the disk says of the file."""
         rows = self._rows(

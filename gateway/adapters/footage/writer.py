@@ -108,7 +108,8 @@ class VolumeWriter:
         """Lock the volume, open its index and account for what a crash left.
 
         Raises:
-            Unavailable: another recorder uses the volume, or its index is of another version.
+            Unavailable: another recorder uses the volume, or its index is of another version or
+                damaged.
             OSError: the volume cannot be written.
         """
         self._volume.mkdir(parents=True, exist_ok=True)
@@ -118,8 +119,13 @@ class VolumeWriter:
         except BlockingIOError as exc:
             os.close(self._lock_fd)
             raise Unavailable(f"{self._volume}: 另一个录像进程正在使用此卷，请先停止它") from exc
-        self._connection = open_for_writing(self._volume)
-        recover(self._connection, self._volume)
+        try:
+            self._connection = open_for_writing(self._volume)
+            recover(self._connection, self._volume)
+        except sqlite3.Error as exc:
+            raise Unavailable(
+                f"{self._volume}: 录像索引无法打开（{exc}），请运行 mingjing check"
+            ) from exc
 
     def apply(self, entries: Iterable[StoreEntry]) -> None:
         """Write entries in their order. Faults become gap rows; nothing is raised for them."""

@@ -61,6 +61,7 @@ def test_a_sound_volume_has_no_findings(folder):
         ("DELETE FROM gaps WHERE cause = 'no_media'", "R7"),
         ("UPDATE gaps SET to_ns = to_ns - 1 WHERE cause = 'no_media'", "R7"),
         ("DELETE FROM files WHERE id = 1", "R1"),
+        ("DELETE FROM files WHERE id = 1", "R0"),
     ],
 )
 def test_a_changed_index_is_found(folder, statement, invariant):
