@@ -60,6 +60,7 @@ class Broker:
     def __init__(self, options: BrokerOptions) -> None:
         self._options = options
         self._client: Client | None = None
+        self._last_error = ""
 
     @property
     def is_connected(self) -> bool:
@@ -85,7 +86,8 @@ class Broker:
                 raise Unavailable(_text(first)) from exc
             raise
         except FAILURES as exc:
-            raise Unavailable(f"连不上消息中间件 {self._options.url}：{_text(exc)}") from exc
+            reason = self._last_error or _text(exc)
+            raise Unavailable(f"连不上消息中间件 {self._options.url}：{reason}") from exc
 
     async def publish_order(
         self, site: str, kind: str, message_id: str, body: dict[str, Any]
@@ -111,12 +113,13 @@ class Broker:
     @asynccontextmanager
     async def _connected(self) -> AsyncIterator[tuple[Client, asyncio.Event]]:
         lost = asyncio.Event()
+        self._last_error = ""
 
         async def on_closed() -> None:
             lost.set()
 
         async def on_error(exc: Exception) -> None:
-            _log.debug("broker_error", reason=_text(exc))
+            self._last_error = _text(exc)
 
         client = Client()
         try:
@@ -127,6 +130,9 @@ class Broker:
                 name="central",
                 tls=self._options.tls,
                 allow_reconnect=False,
+                # Without this the library would knock sixty times before it says a word.
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
                 connect_timeout=_CONNECT_S,
                 ping_interval=5,
                 max_outstanding_pings=2,

@@ -31,6 +31,7 @@ class ChangeFeed:
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
         self._inboxes: set[Inbox] = set()
+        self.is_listening = False
 
     @contextmanager
     def subscribed(self) -> Iterator[Inbox]:
@@ -57,9 +58,11 @@ class ChangeFeed:
             driver.add_termination_listener(lambda _: lost.set())
             await driver.add_listener(CHANNEL, self._take)
             self.cut_off_all()
+            self.is_listening = True
             try:
                 await lost.wait()
             finally:
+                self.is_listening = False
                 self.cut_off_all()
                 if not driver.is_closed():
                     await driver.remove_listener(CHANNEL, self._take)

@@ -78,7 +78,7 @@ def explain(error: Exception) -> MingjingError:
         return InvalidInput("文本里有不能保存的字符")
     if code in {"23505", "40001", "40P01"}:
         return Conflict("同时有别的修改，请刷新后重试")
-    if code.startswith(("08", "57", "53", "58")) or not isinstance(error, DBAPIError):
+    if code.startswith(("08", "28", "3D", "53", "57", "58")) or not isinstance(error, DBAPIError):
         return Unavailable(f"数据库现在不可用：{_short(error)}")
     if isinstance(error, OperationalError | InterfaceError) or error.connection_invalidated:
         return Unavailable(f"数据库现在不可用：{_short(error)}")

@@ -45,7 +45,9 @@ async def postgres(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Po
 async def database_url(postgres: PostgresServer) -> AsyncIterator[str]:
     """An empty database of this test's own."""
     name = f"t{os.getpid()}_{next(_NUMBERS)}"
-    connection = await asyncpg.connect(host=str(postgres.sockets), user="mingjing", database="postgres")
+    connection = await asyncpg.connect(
+        host=str(postgres.sockets), user="mingjing", database="postgres"
+    )
     try:
         await connection.execute(f"CREATE DATABASE {name}")
         yield f"postgresql+asyncpg://mingjing@/{name}?host={postgres.sockets}"
@@ -141,23 +143,22 @@ def cheap_passwords() -> Argon2Passwords:
     return Argon2Passwords(PasswordHasher(time_cost=1, memory_cost=64, parallelism=1))
 
 
-def write_settings(folder: Path, database: str, *, site: dict[str, Any] = SITE) -> CentralConfig:
+def write_settings(
+    folder: Path, database: str, *, site: dict[str, Any] = SITE, **more: Any
+) -> CentralConfig:
     """Settings of a central without broker and gateways, checked as `central serve` does."""
     (folder / "site.toml").write_text(toml_text(site), "utf-8")
-    (folder / "central.toml").write_text(
-        toml_text(
-            {
-                "listen": "127.0.0.1:0",
-                "database": database,
-                "certificate": "cert.pem",
-                "key": "key.pem",
-                "ca": "ca.pem",
-                "site_file": "site.toml",
-                "web": "web",
-            }
-        ),
-        "utf-8",
-    )
+    settings = {
+        "listen": "127.0.0.1:0",
+        "database": database,
+        "certificate": "cert.pem",
+        "key": "key.pem",
+        "ca": "ca.pem",
+        "site_file": "site.toml",
+        "web": "web",
+        **more,
+    }
+    (folder / "central.toml").write_text(toml_text(settings), "utf-8")
     return CentralConfig.load(folder / "central.toml")
 
 

@@ -150,7 +150,12 @@ async def test_facts_show_on_the_case_page(central: RunningCentral) -> None:
     clerk, head = await central.sign_in("liu-yang"), await central.sign_in("chen-gang")
     case = await start_step(clerk, await open_case(clerk), 1)
     ctx = central.app.state.context
-    stated = [punch(1), presence(3), health(5), link(2, case=case["no"], step=case["steps"][0]["id"])]
+    stated = [
+        punch(1),
+        presence(3),
+        health(5),
+        link(2, case=case["no"], step=case["steps"][0]["id"]),
+    ]
     for fact in stated:
         subject = f"mj.v1.demo.gateway.fact.{fact.KIND}"
         raw = fact.model_dump_json().encode()

@@ -67,9 +67,7 @@ async def test_views_are_counted_and_end_with_the_retrieval(central: RunningCent
     """Playlists count, files and ranges pass through; two hours later all is closed."""
     clerk, inspector = await central.sign_in("liu-yang"), await central.sign_in("zhou-zheng")
     case = await run_step(clerk, await open_case(clerk), 1)
-    retrieval = await ok(
-        await inspector.post(f"/api/cases/{case['no']}/retrievals", json=REASON)
-    )
+    retrieval = await ok(await inspector.post(f"/api/cases/{case['no']}/retrievals", json=REASON))
     base = f"/api/replay/{retrieval['id']}/{STREAM}"
     span = {"from_ms": retrieval["from_ms"], "to_ms": retrieval["to_ms"]}
     for _ in range(2):
@@ -103,9 +101,7 @@ async def test_a_registered_reason_is_personal(central: RunningCentral) -> None:
     clerk, inspector = await central.sign_in("liu-yang"), await central.sign_in("zhou-zheng")
     case = await run_step(clerk, await open_case(clerk), 1)
     other = await open_case(clerk)
-    retrieval = await ok(
-        await inspector.post(f"/api/cases/{case['no']}/retrievals", json=REASON)
-    )
+    retrieval = await ok(await inspector.post(f"/api/cases/{case['no']}/retrievals", json=REASON))
     query = {"from_ms": 1, "to_ms": 2, "retrieval": retrieval["id"]}
     answer = await inspector.get(f"/api/cases/{other['no']}/timeline", params=query)
     assert answer.status_code == 404

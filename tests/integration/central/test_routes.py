@@ -122,9 +122,7 @@ async def test_no_route_answers_the_wrong_role(central: RunningCentral) -> None:
     assert walked > 40
 
 
-async def _ask(
-    client: httpx.AsyncClient, method: str, path: str, right: str
-) -> httpx.Response:
+async def _ask(client: httpx.AsyncClient, method: str, path: str, right: str) -> httpx.Response:
     """A request that is sound but for the right: FastAPI reads a body before it asks."""
     bodies = {
         "cases.open": {"item": "x", "applicant": "x", "place": "x"},
