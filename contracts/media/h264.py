@@ -25,6 +25,7 @@ MOST_PARAMETER_SETS = 32
 
 _TYPE_MASK = 0x1F
 _KIND_MASK = 0xE0
+_FRAGMENT_HEAD = 2
 _FU_START = 0x80
 _FU_END = 0x40
 
@@ -127,8 +128,11 @@ def packetize(payload: bytes, mtu: int) -> list[bytes]:
     Single NAL unit packets and FU-A (RFC 6184 sections 5.6, 5.8). The marker belongs on the last.
 
     Raises:
+        InvalidInput: `mtu` has no room for a fragment.
         ProtocolError: see `split_nals`.
     """
+    if mtu <= _FRAGMENT_HEAD:
+        raise InvalidInput(f"{mtu} octets have no room for a fragment", field="mtu")
     out: list[bytes] = []
     for nal in split_nals(payload):
         size = len(nal)
@@ -140,7 +144,7 @@ def packetize(payload: bytes, mtu: int) -> list[bytes]:
         start = _FU_START
         at = 1
         while at < size:
-            end = min(at + mtu - 2, size)
+            end = min(at + mtu - _FRAGMENT_HEAD, size)
             last = _FU_END if end == size else 0
             out.append(bytes((indicator, header | start | last)) + nal[at:end])
             at = end

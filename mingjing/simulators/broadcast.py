@@ -128,10 +128,11 @@ class Broadcast:
         want_key, self._wants_key = self._wants_key, False
         nals = await asyncio.to_thread(self._source.next_nals, index, wall, want_key=want_key)
         is_key = any(h264.nal_type(nal) == h264.IDR_SLICE for nal in nals)
-        if is_key and self._faults.no_key_frames:
+        if not nals or (is_key and self._faults.no_key_frames):
             return
         nals = [nal for nal in nals if h264.nal_type(nal) != h264.ACCESS_UNIT_DELIMITER]
-        first = next(at for at, nal in enumerate(nals) if h264.nal_type(nal) in _SLICES)
+        slices = (at for at, nal in enumerate(nals) if h264.nal_type(nal) in _SLICES)
+        first = next(slices, len(nals))
         nals.insert(first, build_clock_sei(wall))
         payload = h264.join_nals(nals)
         ticks = index * self.video.rate // self._fps

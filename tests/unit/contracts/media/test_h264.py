@@ -69,6 +69,11 @@ def test_packetize_bytes() -> None:
     ]
 
 
+def test_an_mtu_without_room_is_refused() -> None:
+    with pytest.raises(InvalidInput, match="mtu"):
+        h264.packetize(h264.join_nals([b"\x65" * 9]), 2)
+
+
 def test_depacketize_every_kind() -> None:
     depacketizer = h264.H264Depacketizer(None, 90_000)
     stap = b"\x18" + b"".join(len(nal).to_bytes(2, "big") + nal for nal in (b"\x09\xf0", MAIN, PPS))
