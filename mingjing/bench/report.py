@@ -32,9 +32,9 @@ class Measure:
 
 
 def compared(
-    name: str, value: float, unit: str, *, peer: str, peer_value: float, goal: float
+    name: str, value: float, unit: str, *, peer: str, peer_value: float, goal: float | None = None
 ) -> Measure:
-    """A figure whose goal is a ratio to the peer's: reached when not above `goal`."""
+    """A figure beside its peer's; a goal is a ratio, reached when not above it."""
     ratio = value / peer_value if peer_value else None
     return Measure(
         name=name,
@@ -44,7 +44,7 @@ def compared(
         peer_value=round(peer_value, 3),
         ratio=round(ratio, 2) if ratio is not None else None,
         goal=goal,
-        met=ratio is not None and ratio <= goal,
+        met=None if goal is None else ratio is not None and ratio <= goal,
     )
 
 
