@@ -6,6 +6,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import uvloop
 
 from contracts.clock import SystemClock
 from contracts.media.h264 import is_key
@@ -75,6 +76,18 @@ async def test_access_units_are_what_the_camera_sent(transport: str, tmp_path: P
     assert all(step % 3600 == 0 and step > 0 for step in steps)
     assert ("online", "ok", "") in seen.health.reports
     assert seen.health.described["maker"] == "maker"
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+async def test_the_agents_own_loop_works_too(transport: str) -> None:
+    async def watch(url: str) -> list[str]:
+        async with driver(url=url, transport=transport) as seen:
+            await until(lambda: len(seen.sink.video()) >= 30)
+        return seen.health.causes
+
+    async with simulated_camera(*SMALL) as url:
+        causes = await asyncio.to_thread(lambda: uvloop.run(watch(url)))
+    assert causes[-1] == "ok"
 
 
 async def test_capture_time_agrees_with_the_clock_in_the_picture() -> None:
