@@ -9,8 +9,8 @@ The terminal's clock is local time without a zone.
 
 import calendar
 import struct
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta, timezone
 from typing import Final, NamedTuple
 
@@ -160,30 +160,47 @@ def parse_event(data: bytes, *, width: int | None = None) -> list[Attendance | U
     return fits[0]
 
 
-def parse_attendance(
-    body: bytes, *, count: int, width: int | None = None
-) -> tuple[int, list[Attendance | Unreadable]]:
-    """Read a table of stored scans.
+def attendance_width(body: bytes, *, count: int, width: int | None = None) -> int:
+    """The width of a table's records.
 
     Args:
         body: u32 length, then the records.
         count: how many the terminal says there are.
         width: the width that the device's profile pins down, if it does.
 
-    Returns:
-        The width and the records in the terminal's order.
+    Raises:
+        ProtocolError: lengths that do not agree.
+    """
+    length = len(_table(body, "attendance"))
+    return record_width(length, count, ATTENDANCE_WIDTHS, pinned=width, field="attendance")
+
+
+def parse_attendance(body: bytes, *, width: int) -> list[Attendance | Unreadable]:
+    """Read a table of stored scans, in the terminal's order; `width` as found above.
 
     Raises:
         ProtocolError: lengths that do not agree.
     """
     table = _table(body, "attendance")
-    found = record_width(len(table), count, ATTENDANCE_WIDTHS, pinned=width, field="attendance")
-    reader = _ATTENDANCE_READERS[found]
-    return found, [_guarded(reader, table[at : at + found]) for at in range(0, len(table), found)]
+    if len(table) % width:
+        raise ProtocolError(f"{len(table)} bytes are no multiple of {width}", field="attendance")
+    reader = _ATTENDANCE_READERS[width]
+    return [_guarded(reader, table[at : at + width]) for at in range(0, len(table), width)]
+
+
+def with_user(record: Attendance | Unreadable, users: Mapping[int, str]) -> Attendance | Unreadable:
+    """Put the user's id where the record has only the terminal's internal number."""
+    if isinstance(record, Unreadable) or record.user or record.uid is None:
+        return record
+    return replace(record, user=users.get(record.uid, str(record.uid)))
 
 
 def parse_users(body: bytes, *, count: int, width: int | None = None) -> list[User]:
-    """Read the table of users; see `parse_attendance`."""
+    """Read the table of users; see `attendance_width`.
+
+    Raises:
+        ProtocolError: lengths that do not agree.
+    """
     table = _table(body, "users")
     found = record_width(len(table), count, USER_WIDTHS, pinned=width, field="users")
     users = []

@@ -32,6 +32,7 @@ from edge_agent.core.zk_facts import (
     Fact,
     Identified,
     LiveRefused,
+    NothingNew,
     OtherEvent,
     Rubbish,
     Stored,
@@ -42,12 +43,13 @@ from edge_agent.core.zk_records import (
     Counters,
     TerminalTime,
     Unreadable,
+    attendance_width,
     decode_time,
     encode_time,
-    parse_attendance,
     parse_counters,
     parse_event,
     parse_users,
+    with_user,
 )
 
 EF_ATTLOG: Final = 1
@@ -147,6 +149,7 @@ class ZkSession:
         self._users: dict[int, str] = {}
         self._has_users = False
         self._needs_users = False
+        self._known: int | None = None
         self._before = Counters(users=0, attendances=0, attendance_capacity=0)
         self._attempts = 0
         self._wanted: list[State] = []
@@ -182,8 +185,14 @@ class ZkSession:
         self._new_time = time
         self._want(State.SET_CLOCK, now)
 
-    def backfill(self, now: int) -> None:
-        """Read every stored scan; gives `Stored` or `BackfillFailed`."""
+    def backfill(self, now: int, *, known: int | None = None) -> None:
+        """Read every stored scan; gives `Stored`, `NothingNew` or `BackfillFailed`.
+
+        Args:
+            now: monotonic nanoseconds.
+            known: when the terminal holds just so many, the transfer is spared.
+        """
+        self._known = known
         self._want(State.COUNT, now)
 
     def acknowledge(self, event: Event) -> None:
@@ -296,7 +305,7 @@ class ZkSession:
             self._needs_users = True
             self.backfill(self._now)
             return
-        named = tuple(self._named(record) for record in records)
+        named = tuple(with_user(record, self._users) for record in records)
         self._facts.append(Event(records=named, reply=frame.reply))
 
     def _take_bulk(self, exchange: _Exchange, frame: Frame) -> bool:
@@ -382,9 +391,12 @@ class ZkSession:
 
     def _take_count(self, frame: Frame) -> State:
         self._before = parse_counters(frame.data)
-        if self._before.attendances == 0:
-            return self._finish(())
-        return State.PREPARE
+        count, capacity = self._before.attendances, self._before.attendance_capacity
+        is_rolling = 0 < capacity <= count  # a full store forgets the oldest for the newest
+        if self._known == count and not is_rolling and not self._needs_users:
+            self._facts.append(NothingNew())
+            return State.LIVE
+        return self._finish(0) if count == 0 else State.PREPARE
 
     def _take_prepared(self, frame: Frame) -> State:
         return self._prepared(frame, State.READ, self._take_table)
@@ -418,7 +430,7 @@ class ZkSession:
     def _take_users(self, table: bytes) -> State:
         users = parse_users(table, count=self._before.users)
         self._users = {user.uid: user.user for user in users}
-        self._has_users = True
+        self._has_users, self._needs_users = True, False
         return State.USERS_FREE
 
     def _take_users_freed(self, _frame: Frame) -> State:
@@ -433,19 +445,23 @@ class ZkSession:
             self._facts.append(BackfillFailed(reason="scans came in during every attempt"))
             return State.LIVE
         try:
-            _, records = parse_attendance(
-                self._attendance,
-                count=after.attendances,
-                width=self._options.record_width,
+            width = attendance_width(
+                self._attendance, count=after.attendances, width=self._options.record_width
             )
         except ProtocolError as exc:
             self._facts.append(BackfillFailed(reason=str(exc)))
             return State.LIVE
-        return self._finish(tuple(self._named(record) for record in records))
+        return self._finish(width)
 
-    def _finish(self, records: tuple[Attendance | Unreadable, ...]) -> State:
-        capacity = self._before.attendance_capacity
-        self._facts.append(Stored(records=records, capacity=capacity))
+    def _finish(self, width: int) -> State:
+        stored = Stored(
+            count=self._before.attendances,
+            capacity=self._before.attendance_capacity,
+            body=self._attendance,
+            width=width,
+            users=dict(self._users),
+        )
+        self._facts.append(stored)
         self._attendance = b""
         return State.LIVE
 
@@ -464,19 +480,6 @@ class ZkSession:
         if not frame.data or len(self._table) > self._size:
             raise ProtocolError(f"{len(self._table)} of {self._size} bytes came", field="table")
         return again if len(self._table) < self._size else done(bytes(self._table))
-
-    def _named(self, record: Attendance | Unreadable) -> Attendance | Unreadable:
-        """Put the user's id where the record has only the terminal's internal number."""
-        if isinstance(record, Unreadable) or record.user or record.uid is None:
-            return record
-        return Attendance(
-            user=self._users.get(record.uid, str(record.uid)),
-            uid=record.uid,
-            verify=record.verify,
-            direction=record.direction,
-            time=record.time,
-            raw=record.raw,
-        )
 
     _TABLE: ClassVar[dict[State, _Exchange]] = {
         State.CONNECT: _Exchange(command=Command.CONNECT, request=_nothing, takes=_take_entry),

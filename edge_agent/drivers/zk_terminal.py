@@ -26,6 +26,7 @@ from edge_agent.core.zk_facts import (
     Fact,
     Identified,
     LiveRefused,
+    NothingNew,
     OtherEvent,
     Rubbish,
     Stored,
@@ -48,6 +49,8 @@ CLOCK_LIMIT_MS = 30_000
 """A terminal that is further off than this is reported (and its punches carry the offset)."""
 _CLOCK_NEWS_MS = 2_000
 _CLOCK_EVERY_S = 3600
+_FULL_EVERY_S = 3600
+"""Between full readings the count tells whether there is anything to read."""
 _MOST_HELD = 2_000
 _MOST_STORED = 300_000
 _BATCH = 200
@@ -112,6 +115,9 @@ class ZkTerminal:
         self._is_caught_up = False
         self._poll_at_ns = 0
         self._reconcile_at_ns = 0
+        self._full_at_ns = 0
+        self._known_count: int | None = None
+        """How many scans the terminal holds if nothing escaped us; None when not known."""
 
     @staticmethod
     def streams(_options: ZkTerminalOptions) -> tuple[str, ...]:
@@ -179,6 +185,8 @@ class ZkTerminal:
         self._note = ""
         session.start(clock.monotonic_ns())
         self._plan(poll=True, reconcile=True)
+        self._known_count = None
+        self._full_at_ns = clock.monotonic_ns() + _FULL_EVERY_S * NS
         try:
             while True:
                 await self._flush(session, writer)
@@ -219,7 +227,10 @@ class ZkTerminal:
             session.poll_clock(now)
             self._plan(poll=True)
         if now >= self._reconcile_at_ns:
-            session.backfill(now)
+            if now >= self._full_at_ns:
+                self._known_count = None
+                self._full_at_ns = now + _FULL_EVERY_S * NS
+            session.backfill(now, known=self._known_count)
             self._plan(reconcile=True)
 
     def _plan(self, *, poll: bool = False, reconcile: bool = False) -> None:
@@ -259,6 +270,8 @@ class ZkTerminal:
             case Stored():
                 await self._take_stored(fact)
                 await self._catch_up(session)
+            case NothingNew():
+                self._complaints.pop("backfill", None)
             case BackfillFailed():
                 self._complaints["backfill"] = f"读取打卡记录失败（{fact.reason}），稍后重试"
                 await self._catch_up(session)
@@ -298,10 +311,10 @@ class ZkTerminal:
 
     async def _take_stored(self, stored: Stored) -> None:
         self._complaints.pop("backfill", None)
-        readable = [record for record in stored.records if isinstance(record, Attendance)]
-        if unreadable := len(stored.records) - len(readable):
+        scans, unreadable = await asyncio.to_thread(_read_stored, stored)
+        if unreadable:
             self._complaints["unreadable"] = f"终端里有 {unreadable} 条记录无法识别"
-        scans = number_stored(readable)[-_MOST_STORED:]
+        self._known_count = None
         new = []
         for at in range(0, len(scans), _LOOKUP):
             part = scans[at : at + _LOOKUP]
@@ -310,8 +323,9 @@ class ZkTerminal:
         for at in range(0, len(new), _BATCH):
             if not await self._accept(new[at : at + _BATCH], "stored"):
                 return
+        self._known_count = stored.count
         if new:
-            self._log.info("backfilled", punches=len(new), stored=len(stored.records))
+            self._log.info("backfilled", punches=len(new), stored=stored.count)
 
     async def _accept(self, scans: Sequence[Numbered], origin: Origin) -> bool:
         """Hand scans over in their order; false when the spool refuses and the terminal keeps them.
@@ -325,14 +339,15 @@ class ZkTerminal:
                     group.create_task(self._accept_one(body))
         except* Unavailable as refused:
             self._complaints["spool"] = str(refused.exceptions[0])
-            return_value = False
+            self._known_count = None
+            is_safe = False
         else:
             self._complaints.pop("spool", None)
-            return_value = True
-        return return_value
+            is_safe = True
+        return is_safe
 
     async def _accept_one(self, body: Punched) -> None:
-        await self._parts.events.accept(
+        is_new = await self._parts.events.accept(
             Punched.model_fields["TYPE"].default,
             "punch",
             body=body.model_dump(mode="json"),
@@ -340,6 +355,8 @@ class ZkTerminal:
             clock=self._parts.clock_quality(),
             key=body.key,
         )
+        if is_new and body.origin == "live" and self._known_count is not None:
+            self._known_count += 1
 
     async def _take_clock(self, session: ZkSession, read: ClockRead) -> None:
         clock = self._parts.clock
@@ -396,6 +413,13 @@ class ZkTerminal:
             health.report("degraded", "protocol_garbage", "；".join(self._complaints.values()))
         else:
             health.report("online", "ok", self._note)
+
+
+def _read_stored(stored: Stored) -> tuple[list[Numbered], int]:
+    """The newest scans with their keys, and how many records make no sense."""
+    records = stored.read()
+    readable = [record for record in records if isinstance(record, Attendance)]
+    return number_stored(readable)[-_MOST_STORED:], len(records) - len(readable)
 
 
 def _quirks(parts: DriverParts) -> ZkQuirks:

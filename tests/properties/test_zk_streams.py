@@ -9,6 +9,7 @@ from contracts.errors import Denied, ProtocolError
 from edge_agent.core.zk_facts import Event
 from edge_agent.core.zk_frames import Frame, FrameReader, encode
 from edge_agent.core.zk_records import (
+    attendance_width,
     parse_attendance,
     parse_counters,
     parse_event,
@@ -91,8 +92,10 @@ def test_a_terminal_that_lies_in_every_answer_breaks_nothing(data, lies):
 def test_any_bytes_give_records_or_a_protocol_error(raw, count):
     for parse in (
         lambda: parse_event(raw),
-        lambda: parse_attendance(raw, count=count),
-        lambda: parse_attendance(len(raw).to_bytes(4, "little") + raw, count=count),
+        lambda: attendance_width(raw, count=count),
+        lambda: attendance_width(len(raw).to_bytes(4, "little") + raw, count=count),
+        lambda: parse_attendance(len(raw).to_bytes(4, "little") + raw, width=40),
+        lambda: parse_attendance(raw, width=8),
         lambda: parse_users(raw, count=count),
         lambda: parse_users(len(raw).to_bytes(4, "little") + raw, count=count),
         lambda: parse_counters(raw),

@@ -10,6 +10,7 @@ from edge_agent.core.zk_records import (
     Attendance,
     TerminalTime,
     Unreadable,
+    attendance_width,
     decode_time,
     encode_time,
     local_time,
@@ -36,6 +37,11 @@ STORED = {
     16: struct.pack("<IIBB2xI", 1001, encode_time(TIME), 1, 0, 0),
     40: struct.pack("<H24sBIB8x", 7, ID24, 1, encode_time(TIME), 0),
 }
+
+
+def read(body, *, count, width=None):
+    found = attendance_width(body, count=count, width=width)
+    return found, parse_attendance(body, width=found)
 
 
 def table(*records: bytes) -> bytes:
@@ -82,7 +88,7 @@ def test_a_live_event_with_an_impossible_month_is_unreadable(width):
 
 @pytest.mark.parametrize("width", STORED)
 def test_stored_records_of_every_width(width):
-    found, records = parse_attendance(table(*[STORED[width]] * 3), count=3)
+    found, records = read(table(*[STORED[width]] * 3), count=3)
     assert found == width
     assert len(records) == 3
     record = records[0]
@@ -95,16 +101,16 @@ def test_stored_records_of_every_width(width):
 def test_truncated_tables_are_refused(width):
     whole = table(STORED[width], STORED[width])
     with pytest.raises(ProtocolError, match=r"states .* bytes"):
-        parse_attendance(whole[:-1], count=2)
+        read(whole[:-1], count=2)
     with pytest.raises(ProtocolError, match="are not 3 records"):
-        parse_attendance(whole, count=3)
+        read(whole, count=3)
     with pytest.raises(ProtocolError, match="no multiple"):
-        parse_attendance(table(STORED[width] + b"\0"), count=1, width=width)
+        read(table(STORED[width] + b"\0"), count=1, width=width)
 
 
 def test_one_unreadable_record_costs_no_other():
     bad = struct.pack("<H24sBIB8x", 7, b"\xff" * 24, 1, encode_time(TIME), 0)
-    _, records = parse_attendance(table(STORED[40], bad, STORED[40]), count=3)
+    _, records = read(table(STORED[40], bad, STORED[40]), count=3)
     assert [type(record) for record in records] == [Attendance, Unreadable, Attendance]
 
 

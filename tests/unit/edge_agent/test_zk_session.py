@@ -11,6 +11,7 @@ from edge_agent.core.zk_facts import (
     Event,
     Identified,
     LiveRefused,
+    NothingNew,
     OtherEvent,
     Rubbish,
     Stored,
@@ -59,7 +60,7 @@ def kinds(facts):
 
 
 def texts(stored: Stored):
-    return [(record.user, record.time.text(), record.direction) for record in stored.records]
+    return [(record.user, record.time.text(), record.direction) for record in stored.read()]
 
 
 @pytest.mark.parametrize("key", [0, 1234])
@@ -76,6 +77,23 @@ def test_connects_identifies_reads_the_clock_and_what_is_stored(key):
     assert pair.session.timer_ns is None
 
 
+def test_the_transfer_is_spared_when_the_count_is_known():
+    device = ZkDevice(options=DeviceOptions(capacity=4))
+    device.burst(3, user="1001", now=NOW)
+    pair = Pair(device)
+    pair.start()
+    asked = []
+    pair.between = lambda frame: asked.append(frame.command)
+    pair.session.backfill(1, known=3)
+    assert kinds(pair.run()) == [NothingNew]
+    assert 1503 not in asked
+    pair.session.backfill(2, known=2)
+    assert kinds(pair.run()) == [Stored]
+    device.burst(1, user="1001", now=NOW)
+    pair.session.backfill(3, known=4)
+    assert kinds(pair.run()) == [Stored]  # full: the newest takes the place of the oldest
+
+
 def test_a_wrong_key_is_denied():
     pair = Pair(ZkDevice(options=DeviceOptions(comm_key=1234)), ZkOptions(comm_key=9))
     with pytest.raises(Denied, match="communication key"):
@@ -89,8 +107,8 @@ def test_stored_scans_of_every_width_in_one_piece_or_many(width, count):
     device = ZkDevice(options=DeviceOptions(record_width=width, users=users))
     device.burst(count, user="1002", now=NOW)
     (stored,) = [fact for fact in Pair(device).start() if isinstance(fact, Stored)]
-    assert len(stored.records) == count
-    assert {record.user for record in stored.records} == {"1002"}
+    assert len(stored.read()) == count
+    assert {record.user for record in stored.read()} == {"1002"}
     assert stored.capacity == 100_000
 
 
@@ -145,7 +163,7 @@ def test_a_scan_during_the_transfer_makes_it_read_again():
 
     pair.between = scan
     (stored,) = [fact for fact in pair.start() if isinstance(fact, Stored)]
-    assert len(stored.records) == 6
+    assert len(stored.read()) == 6
 
 
 def test_a_table_that_never_stands_still_is_given_up_and_the_session_lives():
@@ -170,7 +188,7 @@ def test_an_old_terminal_without_buffer_is_read_directly():
     device = Old(options=DeviceOptions(record_width=16))
     device.burst(9, user="1001", now=NOW)
     (stored,) = [fact for fact in Pair(device).start() if isinstance(fact, Stored)]
-    assert len(stored.records) == 9
+    assert len(stored.read()) == 9
 
 
 def test_a_terminal_that_refuses_live_events_is_still_read():
