@@ -94,4 +94,14 @@ class Rubbish:
     skipped: int
 
 
-Fact = Identified | ClockRead | Event | OtherEvent | LiveRefused | Stored | BackfillFailed | Rubbish
+Fact = (
+    Identified
+    | ClockRead
+    | Event
+    | OtherEvent
+    | LiveRefused
+    | Stored
+    | NothingNew
+    | BackfillFailed
+    | Rubbish
+)
