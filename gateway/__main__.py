@@ -6,6 +6,7 @@
 import argparse
 import ctypes
 import importlib
+import logging
 import os
 import signal
 import sys
@@ -53,6 +54,15 @@ def _end_with(parent: int) -> bool:
     return os.getppid() == parent
 
 
+class _ToStructlog(logging.Handler):
+    """What libraries log, in the same form as ours."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Pass one record on."""
+        log = structlog.get_logger()
+        log.log(record.levelno, record.getMessage(), library=record.name)
+
+
 def _log_to_stderr(*, role: str) -> None:
     """JSON lines; readable ones on a terminal. Standard output belongs to the detector's lines."""
     on_terminal = sys.stderr.isatty()
@@ -69,6 +79,7 @@ def _log_to_stderr(*, role: str) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         wrapper_class=structlog.make_filtering_bound_logger("info"),
     )
+    logging.basicConfig(level=logging.WARNING, handlers=[_ToStructlog()])
     structlog.contextvars.bind_contextvars(process=f"gateway.{role}")
 
 

@@ -55,7 +55,7 @@ from gateway.services.order_intake import OrderIntake
 from gateway.services.presence_keeper import PresenceKeeper
 
 _RETRY = Backoff(first_s=0.5, most_s=15.0)
-_LAST_REQUESTS_S = 5
+_LAST_REQUESTS_S = 2
 _DETECTOR_STARTS = DetectorHealth(health="starting")
 _DETECTOR_OFF = DetectorHealth(health="off", detail="配置中已关闭 (switched off in the settings)")
 
@@ -280,10 +280,9 @@ async def serve(config: GatewayConfig, *, clock: Clock, stop: asyncio.Event) -> 
                     group.create_task(_kept(name, run, clock), name=name)
                     for name, run in gateway.parts().items()
                 ]
-                web = group.create_task(server.serve(sockets=[listening]), name="web")
+                group.create_task(server.serve(sockets=[listening]), name="web")
                 await stop.wait()
                 server.should_exit = True
-                await web
                 for task in tasks:
                     task.cancel()
         finally:

@@ -23,6 +23,10 @@ SETTLE_NS = 60 * NS
 RECONSIDER_NS = 600 * NS
 """How long after its end a final link is still judged again, for footage that comes late."""
 
+RUNNING_NEWS_NS = 4 * NS
+"""A running step's coverage is told again after this long, and then whenever it has run twice as
+long: a handful of revisions, even for a step that takes all day."""
+
 Interval = tuple[int, int]
 
 
@@ -126,8 +130,11 @@ def is_news(stated: FootageLinkFact | None, judged: FootageLinkFact, order: Step
         return True
     if judged.final:
         return not stated.final or judged.streams != stated.streams
-    # A final link is not taken back because a clock was set back.
-    return not stated.final and _shape(judged) != _shape(stated)
+    if stated.final:
+        return False  # a clock was set back; what is final is not taken back
+    return _shape(judged) != _shape(stated) or _length(judged) >= max(
+        RUNNING_NEWS_NS, 2 * _length(stated)
+    )
 
 
 def permille(spans: Iterable[Interval], within: Interval) -> int:
@@ -219,6 +226,10 @@ def _with_unexplained(spans: list[Interval], gaps: list[Gap], claim: Interval) -
         for a, b in silent
     ]
     return sorted([*closed, *unexplained], key=lambda g: (g.from_ns, g.cause))
+
+
+def _length(link: FootageLinkFact) -> int:
+    return link.to_ns - link.from_ns
 
 
 def _shape(link: FootageLinkFact) -> list[tuple[str, list[tuple[int, int | None, str]]]]:

@@ -118,6 +118,8 @@ class DeviceRegistry:
                 self._conditions[device] = condition
                 self._listen(device, condition, now)
             last = self._stated.get(device)
+            if condition.cause == "starting" and sighting.state is None and last is not None:
+                continue  # we started anew; its state has not been read yet
             if last is None or _is_news(last, condition, _clock_offset(sighting)):
                 self._stated[device] = await self._state(device, sighting, condition, now)
             await self._name_cause(device, condition, site)

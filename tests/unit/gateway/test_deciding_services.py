@@ -151,6 +151,20 @@ async def test_our_own_deafness_makes_nobody_offline(store: StateStore, clock: M
     assert (await healths(store))[-1] == ("offline", "connection_lost")
 
 
+async def test_a_restart_of_ours_changes_nobodys_health(store: StateStore, clock: ManualClock):
+    """Until its state was read again, a device is as it was last stated."""
+    await store.put_site(SITE)
+    await Registry(store, clock).say("online", "ok")
+    again = Registry(store, clock)
+    await again.registry.judge()
+    await again.say("online", "ok")
+    assert await healths(store) == [("online", "ok")]
+    silent = Registry(store, clock)
+    clock.advance(31)
+    await silent.registry.judge()
+    assert (await healths(store))[1:] == [("offline", "connection_lost")]
+
+
 async def test_a_registered_device_that_never_speaks_is_offline(
     store: StateStore, clock: ManualClock
 ):
@@ -287,7 +301,7 @@ async def test_a_step_is_linked_at_once_and_finally(store: StateStore, clock: Ma
     await store.put_step(step)
     (first,) = await linker.judge()
     assert (first.revision, first.final, len(first.streams)) == (1, False, 1)
-    clock.advance(30)
+    clock.advance(3)
     assert await linker.judge() == []
     await store.put_step(step.model_copy(update={"ended_ns": clock.now()}))
     (ended,) = await linker.judge()

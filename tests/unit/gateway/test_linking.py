@@ -169,10 +169,12 @@ def test_passing_time_is_no_news_but_gaps_and_the_end_are():
     assert is_news(None, first, order())
     stated = LinkedStep(order=order(), link=first)
 
-    later = bind(stated, STREAMS, timeline((-100, 20)), now=at(21))
+    later = bind(stated, STREAMS, timeline((-100, 3)), now=at(3.9))
     assert later.revision == 2
     assert not is_news(first, later, order())
 
+    first = bind(stated, STREAMS, timeline((-100, 20)), now=at(20))
+    assert not is_news(first, bind(stated, STREAMS, timeline((-100, 38)), now=at(39)), order())
     opened = bind(stated, STREAMS, timeline((-100, 20), gaps=((20, None),)), now=at(25))
     assert is_news(first, opened, order())
     still = bind(stated, STREAMS, timeline((-100, 20), gaps=((20, None),)), now=at(30))
@@ -185,6 +187,19 @@ def test_passing_time_is_no_news_but_gaps_and_the_end_are():
     )
     assert is_news(closed, ended, order(40))
     assert not is_news(ended, ended, order(40))
+
+
+def test_a_long_step_is_told_a_handful_of_times():
+    """Eight hours at one judgement a second: the coverage grows, the revisions do not pile up."""
+    step, count = LinkedStep(order=order()), 0
+    for second in range(1, 8 * 3600):
+        now = at(second)
+        link = bind(step, STREAMS, timeline((-100, second)), now=now)
+        if is_news(step.link, link, step.order):
+            step, count = LinkedStep(order=order(), link=link), count + 1
+    assert count < 16
+    assert step.link is not None
+    assert step.link.covered_permille == 1000
 
 
 def test_late_footage_is_news():
