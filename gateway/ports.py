@@ -127,7 +127,11 @@ class FootageAudit(Protocol):
         ...
 
     def spans(self) -> Iterator[AuditedGap]:
-        """All recorded spans, joined where they touch, by stream and start; cause is empty."""
+        """Recorded spans of the parts, joined where they touch, by stream; cause is empty."""
+        ...
+
+    def listed_spans(self) -> Iterator[AuditedGap]:
+        """The same as the index lists them for readers."""
         ...
 
     def read(self, file: AuditedFile, offset: int, length: int) -> bytes:

@@ -29,6 +29,7 @@ def check_footage(audit: FootageAudit, *, level: CheckLevel = "size") -> list[Fi
     ]
     findings += _check_chain(audit, with_links=level == "hash")
     findings += _check_account(audit)
+    findings += _check_spans(audit)
     return findings
 
 
@@ -127,6 +128,17 @@ def _check_account(audit: FootageAudit) -> Iterator[Finding]:
                 )
             reached = None if row.to_ns is None else max(reached, row.to_ns)
         before = row
+
+
+def _check_spans(audit: FootageAudit) -> Iterator[Finding]:
+    """What readers are told is recorded is what the parts say."""
+    differing = set(audit.spans()) ^ set(audit.listed_spans())
+    for span in sorted(differing, key=lambda span: (span.stream, span.track, span.from_ns)):
+        yield Finding(
+            invariant="R8",
+            where=f"{span.stream}/{span.track}",
+            what=f"{span.from_ns} 至 {span.to_ns}（纳秒）：时段表与各段不一致",
+        )
 
 
 def _finding(invariant: str, file: AuditedFile, what: str) -> Finding:

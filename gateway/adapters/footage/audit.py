@@ -90,23 +90,12 @@ class VolumeAudit:
             )
 
     def spans(self) -> Iterator[AuditedGap]:
-        """All recorded spans, joined where they touch, by stream and start; cause is empty."""
-        rows = self._rows(
-            "SELECT stream, track, start_ns, end_ns FROM parts"
-            " JOIN streams ON streams.id = stream_id ORDER BY stream_id, start_ns"
-        )
-        open_span: AuditedGap | None = None
-        for stream, track, start, end in rows:
-            if open_span is not None:
-                to_ns = open_span.to_ns or 0
-                same = (open_span.stream, open_span.track) == (stream, track)
-                if same and start <= to_ns:
-                    start, end = open_span.from_ns, max(end, to_ns)  # noqa: PLW2901 - grows
-                else:
-                    yield open_span
-            open_span = AuditedGap(stream=stream, track=track, from_ns=start, to_ns=end, cause="")
-        if open_span is not None:
-            yield open_span
+        """Recorded spans of the parts, joined where they touch, by stream; cause is empty."""
+        return self._joined("parts")
+
+    def listed_spans(self) -> Iterator[AuditedGap]:
+        """The same as the index lists them for readers."""
+        return self._joined("spans")
 
     def read(self, file: AuditedFile, offset: int, length: int) -> bytes:
         """Octets of a file; fewer when it is shorter."""
@@ -120,6 +109,23 @@ class VolumeAudit:
             name = path.relative_to(self._volume).as_posix()
             if name not in known:
                 yield name
+
+    def _joined(self, table: str) -> Iterator[AuditedGap]:
+        rows = self._rows(
+            f"SELECT stream, track, start_ns, end_ns FROM {table}"  # noqa: S608 - one of two names
+            " JOIN streams ON streams.id = stream_id ORDER BY stream_id, start_ns"
+        )
+        last: AuditedGap | None = None
+        for stream, track, start, end in rows:
+            if last is not None:
+                to_ns = last.to_ns or 0
+                if (last.stream, last.track) == (stream, track) and start <= to_ns:
+                    start, end = last.from_ns, max(end, to_ns)  # noqa: PLW2901 - grows
+                else:
+                    yield last
+            last = AuditedGap(stream=stream, track=track, from_ns=start, to_ns=end, cause="")
+        if last is not None:
+            yield last
 
     def _rows(self, sql: str, *values: object) -> Iterator[Any]:
         with closing(self._open()) as index:

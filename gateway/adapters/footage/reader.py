@@ -25,15 +25,6 @@ _PARTS = (
     " media_ticks, is_key, offset, length"
     " FROM parts JOIN files ON files.id = parts.file_id JOIN configs ON configs.id = config_id"
 )
-_EDGES = """
-SELECT start_ns, end_ns, before IS NOT start_ns, after IS NOT end_ns FROM (
-    SELECT start_ns, end_ns,
-        lag(end_ns) OVER by_time AS before, lead(start_ns) OVER by_time AS after
-    FROM parts WHERE stream_id = :stream AND start_ns >= :first AND start_ns < :end
-    WINDOW by_time AS (ORDER BY start_ns)
-) WHERE before IS NOT start_ns OR after IS NOT end_ns ORDER BY start_ns
-"""
-"""Only the parts at the edge of a hole: a day without one gives two rows, not ninety thousand."""
 
 
 class FootageVolume:
@@ -64,11 +55,12 @@ class FootageVolume:
             spans = _spans(index, stream_id, start, end)
             gaps = _gap_rows(index, stream_id, start, end)
             last = index.execute(
-                "SELECT file_id, clock_offset_ms FROM parts"
-                " WHERE stream_id = ? AND start_ns < ? AND end_ns > ?"
-                " ORDER BY start_ns DESC LIMIT 1",
-                (stream_id, end, start),
+                "SELECT file_id, clock_offset_ms, end_ns FROM parts"
+                " WHERE stream_id = ? AND start_ns < ? ORDER BY start_ns DESC LIMIT 1",
+                (stream_id, end),
             ).fetchone()
+            if last is not None and last[2] <= start:
+                last = None
             config = index.execute(
                 "SELECT codec, width, height FROM configs JOIN files ON config_id = configs.id"
                 " WHERE files.id = ?",
@@ -182,19 +174,10 @@ def _spans(
     index: sqlite3.Connection, stream_id: int, start: int, end: int
 ) -> list[tuple[int, int]]:
     """Recorded spans that touch [start, end); they may overlap where a clock was set back."""
-    before = index.execute(
-        "SELECT max(start_ns) FROM parts WHERE stream_id = ? AND start_ns <= ?", (stream_id, start)
-    ).fetchone()[0]
-    first = start if before is None else before
-    rows = index.execute(_EDGES, {"stream": stream_id, "first": first, "end": end})
-    spans = []
-    low = 0
-    for part_start, part_end, is_first, is_last in rows:
-        if is_first:
-            low = part_start
-        if is_last:
-            spans.append((low, part_end))
-    return spans
+    return index.execute(
+        "SELECT start_ns, end_ns FROM spans WHERE stream_id = ? AND start_ns < ? AND end_ns > ?",
+        (stream_id, end, start),
+    ).fetchall()
 
 
 def _gap_rows(index: sqlite3.Connection, stream_id: int, start: int, end: int) -> list[GapRow]:

@@ -20,6 +20,7 @@ from gateway.adapters.footage.rows import (
     read_track,
     roll_back,
     seal_statement,
+    span_statement,
 )
 from gateway.core.fmp4 import Fragment, whole_fragments
 from gateway.core.parts import ChainLink, chain, pack_frames
@@ -154,6 +155,7 @@ def _adopt(
         chain=chain(index.chain, sha256, link),
     )
     connection.execute(*row.insert())
+    connection.execute(*span_statement(index, row))
     index.sequence = row.sequence
     index.chain = row.chain
     for change in index.ledger.record(start, end):

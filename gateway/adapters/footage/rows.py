@@ -18,6 +18,10 @@ _INSERT_PART = (
     " is_key, offset, length, frame_count, frames, clock_offset_ms, sha256, chain)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
+_LENGTHEN_SPAN = (
+    "UPDATE spans SET end_ns = ?"
+    " WHERE id = (SELECT max(id) FROM spans WHERE stream_id = ? AND start_ns = ?)"
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +63,17 @@ class PartRow:
             self.sha256,
             self.chain,
         )
+
+
+def span_statement(index: "TrackIndex", row: PartRow) -> Statement:
+    """Lengthen the span that the part continues, or begin one; `index` stands before the part."""
+    if index.span_start is not None and index.ledger.recorded_to == row.start_ns:
+        return _LENGTHEN_SPAN, (row.end_ns, row.stream_id, index.span_start)
+    index.span_start = row.start_ns
+    return (
+        "INSERT INTO spans (stream_id, start_ns, end_ns) VALUES (?, ?, ?)",
+        (row.stream_id, row.start_ns, row.end_ns),
+    )
 
 
 def gap_statement(stream_id: int, change: GapChange) -> Statement:
@@ -154,6 +169,7 @@ class TrackIndex:
         sequence: of its last part.
         chain: value after that part.
         run: of its last file.
+        span_start: of its last span; None when the next part must begin one.
         ledger: its gaps.
     """
 
@@ -161,6 +177,7 @@ class TrackIndex:
     sequence: int
     chain: bytes
     run: int
+    span_start: int | None
     ledger: GapLedger
 
 
@@ -178,6 +195,9 @@ def read_track(connection: sqlite3.Connection, stream_id: int) -> TrackIndex:
         "SELECT from_ns, cause, detail FROM gaps WHERE stream_id = ? AND to_ns IS NULL",
         (stream_id,),
     ).fetchone()
+    span = connection.execute(
+        "SELECT start_ns FROM spans WHERE stream_id = ? ORDER BY id DESC LIMIT 1", (stream_id,)
+    ).fetchone()
     lasting = GapRow(from_ns=gap[0], to_ns=None, cause=gap[1], detail=gap[2]) if gap else None
     sequence, value, end_ns = last or (0, CHAIN_GENESIS, None)
     return TrackIndex(
@@ -185,5 +205,6 @@ def read_track(connection: sqlite3.Connection, stream_id: int) -> TrackIndex:
         sequence=sequence,
         chain=value,
         run=run or 0,
+        span_start=span[0] if span else None,
         ledger=GapLedger(recorded_to=end_ns, lasting=lasting),
     )

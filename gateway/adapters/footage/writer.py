@@ -30,6 +30,7 @@ from gateway.adapters.footage.rows import (
     read_track,
     roll_back,
     seal_statement,
+    span_statement,
 )
 from gateway.adapters.footage.schema import open_for_writing
 from gateway.core.coverage import GapChange
@@ -234,6 +235,8 @@ class VolumeWriter:
                 chain_before=state.index.chain,
             )
         )
+        span = span_statement(state.index, row)
+        self._pending.append(_Pending(statement=span, state=state, file=file))
         state.index.sequence = row.sequence
         state.index.chain = row.chain
         file.size += len(octets)
@@ -366,6 +369,7 @@ class VolumeWriter:
         if lost:
             state.index.sequence = lost[0].sequence - 1
             state.index.chain = next(row for row in self._pending if row.file is file).chain_before
+            state.index.span_start = None
             size = lost[0].offset
             cause = cause_of(error)
             self._gaps(state, state.index.ledger.lose(lost[0].start_ns, lost[-1].end_ns, cause))

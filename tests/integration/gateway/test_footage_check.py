@@ -60,6 +60,8 @@ def test_a_sound_volume_has_no_findings(folder):
         ("UPDATE files SET size = size - 1 WHERE id = 1", "R3"),
         ("DELETE FROM gaps WHERE cause = 'no_media'", "R7"),
         ("UPDATE gaps SET to_ns = to_ns - 1 WHERE cause = 'no_media'", "R7"),
+        ("UPDATE spans SET end_ns = end_ns + 1 WHERE id = 1", "R8"),
+        ("DELETE FROM spans WHERE id = 2", "R8"),
         ("DELETE FROM files WHERE id = 1", "R1"),
         ("DELETE FROM files WHERE id = 1", "R0"),
     ],
