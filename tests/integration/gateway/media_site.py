@@ -225,7 +225,8 @@ class MediaSite:
 
 
 @contextlib.asynccontextmanager
-async def running_site(folder: Path) -> AsyncIterator[MediaSite]:
+async def running_api(folder: Path) -> AsyncIterator[MediaSite]:
+    """The API over TLS, for a media process that somebody else runs in this folder."""
     now = SystemClock().now()
     ca = SiteCa.open(folder / "ca", site=SITE, now=now)
     gateway = ca.program(folder / "gateway", "gateway", now=now)
@@ -236,7 +237,6 @@ async def running_site(folder: Path) -> AsyncIterator[MediaSite]:
     )
     ca_certificate = load_certificate((folder / "ca" / "ca.pem").read_bytes())
     central_certificate = load_certificate(site.central.certificate.read_bytes())
-    stop = asyncio.Event()
     clock = SystemClock()
 
     async def is_registered(_device: str, stream: str) -> bool:
@@ -264,23 +264,34 @@ async def running_site(folder: Path) -> AsyncIterator[MediaSite]:
         )
     )
     async with asyncio.TaskGroup() as group:
-        group.create_task(
-            media_process.serve(
-                socket=site.socket,
-                volumes=[folder / "footage"],
-                ice_addresses=[LOOPBACK],
-                clock=clock,
-                stop=stop,
-            )
-        )
         group.create_task(server.serve())
         try:
-            await until(lambda: server.started and site.socket.exists())
+            await until(lambda: server.started)
             port = server.servers[0].sockets[0].getsockname()[1]
             site.url = f"https://{LOOPBACK}:{port}"
             yield site
         finally:
             server.should_exit = True
+
+
+@contextlib.asynccontextmanager
+async def running_site(folder: Path) -> AsyncIterator[MediaSite]:
+    """The API and a media process in this event loop."""
+    stop = asyncio.Event()
+    async with running_api(folder) as site, asyncio.TaskGroup() as group:
+        group.create_task(
+            media_process.serve(
+                socket=site.socket,
+                volumes=[folder / "footage"],
+                ice_addresses=[LOOPBACK],
+                clock=SystemClock(),
+                stop=stop,
+            )
+        )
+        try:
+            await until(site.socket.exists)
+            yield site
+        finally:
             stop.set()
 
 

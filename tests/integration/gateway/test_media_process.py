@@ -15,7 +15,7 @@ from contracts.errors import InvalidInput, Unavailable
 from gateway.adapters.media_control import MediaControl
 from gateway.core.media_errors import UnknownStream
 from mingjing.ca import SiteCa
-from tests.integration.gateway.media_site import STREAM
+from tests.integration.gateway.media_site import STREAM, publishing, running_api
 from tests.waiting import until
 
 pytestmark = pytest.mark.integration
@@ -110,6 +110,33 @@ async def test_a_crash_leaves_nothing_in_the_way(config: Path) -> None:
     async with running(config) as (_, control):
         await control.expect([STREAM])
         assert (await control.status()).streams[0].recorder == "recording"
+
+
+async def test_recording_goes_on_after_a_crash(config: Path) -> None:
+    """``kill -9`` of the media process while a camera publishes: the agent is back by itself."""
+    config.write_text(config.read_text().replace('data = "gateway"', 'data = "."'))
+    folder = config.parent
+    async with running_api(folder) as site, contextlib.AsyncExitStack() as stack:
+        first = await start(config)
+        await until(lambda: _answers(site.control))
+        source = await stack.enter_async_context(publishing(site))
+        first.kill()
+        await first.communicate()
+        crashed = len(source.sent)
+        second = await start(config)
+        try:
+            await until(lambda: _answers(site.control))
+            await site.control.expect([STREAM])
+            await until(site.delivers, 20)
+            await until(lambda: len(source.sent) > crashed + 200)
+        finally:
+            await stack.aclose()
+            if second.returncode is None:
+                second.terminate()
+            _, complaint = await second.communicate()
+    assert second.returncode == 0, complaint.decode()
+    # No more than `crashed` can be from before the crash.
+    assert len(site.recorded) > crashed + 25
 
 
 async def test_errors_keep_their_kind_across_the_socket(config: Path) -> None:
