@@ -88,6 +88,8 @@ class MqttUplink:
         self._owed_since_ns: int | None = None
         self._resend_at_ns = 0
         self._wake = asyncio.Event()
+        self._ack: Ack | None = None
+        self._heard = asyncio.Event()
         self._told = ""
         self._is_connected = False
 
@@ -125,6 +127,7 @@ class MqttUplink:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._tell_state(client), name="state")
                     group.create_task(self._hear_acks(client), name="acks")
+                    group.create_task(self._apply_acks(), name="receipts")
                     group.create_task(self._watch_spool(), name="spool")
                     group.create_task(self._send_events(client), name="events")
             except asyncio.CancelledError:
@@ -200,7 +203,15 @@ class MqttUplink:
             except (ValidationError, ValueError):
                 self._log.warning("unreadable_ack", bytes=len(payload))
                 continue
-            await self._take(ack)
+            self._ack = ack  # each says all that those before it said
+            self._heard.set()
+
+    async def _apply_acks(self) -> NoReturn:
+        while True:
+            await self._heard.wait()
+            self._heard.clear()
+            if self._ack is not None:
+                await self._take(self._ack)
 
     async def _take(self, ack: Ack) -> None:
         try:

@@ -14,6 +14,7 @@ touches the file.
 """
 
 import asyncio
+import fcntl
 import hashlib
 import os
 import sqlite3
@@ -22,7 +23,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NoReturn, Self, TypeVar
+from typing import Any, BinaryIO, NoReturn, Self, TypeVar
 
 from contracts.canonical import canonical_bytes
 from contracts.clock import Clock
@@ -111,6 +112,7 @@ class SpoolFile:
         self._clock = clock
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="spool")
         self._connection: sqlite3.Connection | None = None
+        self._lock: BinaryIO | None = None
         self._chains: dict[str, _Chain] = {}
         self._drafts: deque[_Draft] = deque()
         self._has_drafts = asyncio.Event()
@@ -120,9 +122,13 @@ class SpoolFile:
         """Open or make the file.
 
         Raises:
-            Unavailable: it cannot be opened, or is no spool.
+            Unavailable: it cannot be opened, is no spool, or another agent has it.
         """
-        await self.call(self._open)
+        try:
+            await self.call(self._open)
+        except MingjingError:
+            await self.call(self._close)
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -186,6 +192,7 @@ class SpoolFile:
             self._path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as exc:
             raise Unavailable(f"无法创建目录 {self._path.parent}: {exc.strerror}") from exc
+        self._lock = self._locked()
         self._connection = sqlite3.connect(self._path, isolation_level=None)
         self._path.chmod(0o600)
         self._connection.executescript(
@@ -193,10 +200,26 @@ class SpoolFile:
         )
         self._connection.executescript(_SCHEMA)
 
+    def _locked(self) -> BinaryIO:
+        """Two agents on one spool would number alike; the kernel frees the lock of a dead one."""
+        path = self._path.with_suffix(".lock")
+        lock = path.open("ab")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as exc:
+            lock.close()
+            raise Unavailable(
+                f"另一个采集代理正在使用 {self._path.parent}：请先停止它，或换一个 data 目录"
+            ) from exc
+        return lock
+
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
 
     def chain(self, device: str) -> _Chain:
         """A device's chain, read once; only for the thread."""

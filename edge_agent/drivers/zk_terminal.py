@@ -312,6 +312,7 @@ class ZkTerminal:
     async def _take_stored(self, stored: Stored) -> None:
         self._complaints.pop("backfill", None)
         scans, unreadable = await asyncio.to_thread(_read_stored, stored)
+        self._complaints.pop("unreadable", None)
         if unreadable:
             self._complaints["unreadable"] = f"终端里有 {unreadable} 条记录无法识别"
         self._known_count = None

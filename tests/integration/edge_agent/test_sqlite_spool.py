@@ -172,6 +172,37 @@ async def test_a_file_that_is_no_spool_is_named_and_left_alone(tmp_path, issued)
     assert path.read_bytes() == before
 
 
+async def test_a_full_disk_is_told_and_the_chain_holds(tmp_path, issued):
+    async with opened(tmp_path, issued) as spool:
+        await accept(spool, 0)
+        connection = spool._file.connection
+        pages = await spool._file.call(
+            lambda: connection.execute("PRAGMA page_count").fetchone()[0]
+        )
+        await spool._file.call(lambda: connection.execute(f"PRAGMA max_page_count = {pages + 4}"))
+        taken = 1
+        with pytest.raises(Unavailable, match="磁盘已满"):
+            for n in range(1, 1000):
+                await accept(spool, n, key=str(n))
+                taken += 1
+        assert (await spool.level()).pending == taken
+        await spool._file.call(lambda: connection.execute("PRAGMA max_page_count = 100000"))
+        assert await accept(spool, taken, key=str(taken))
+        envelopes = await everything(spool)
+        assert [e.seq for e in envelopes] == list(range(1, taken + 2))
+        assert [e.prev for e in envelopes[1:]] == [e.digest() for e in envelopes[:-1]]
+
+
+async def test_a_second_agent_on_the_same_spool_is_refused(tmp_path, issued):
+    async with opened(tmp_path, issued) as spool:
+        with pytest.raises(Unavailable, match="另一个采集代理"):
+            async with opened(tmp_path, issued):
+                raise AssertionError("opened")
+        assert await accept(spool, 1)
+    async with opened(tmp_path, issued) as spool:
+        assert await accept(spool, 2)
+
+
 WRITER = """
 import asyncio, sys
 from pathlib import Path

@@ -313,3 +313,9 @@ def test_the_scan_is_kept_as_it_came():
     assert isinstance(record, Attendance)
     assert (record.direction, record.verify) == ("out", "face")
     assert record.raw == device.event(scan)[16:]
+
+
+def test_every_state_that_asks_has_its_row():
+    silent = {State.IDLE, State.LIVE, State.CLOSED}
+    assert set(ZkSession._TABLE) == set(State) - silent
+    assert {row.refused for row in ZkSession._TABLE.values()} <= {None, *State}
