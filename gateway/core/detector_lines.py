@@ -3,13 +3,15 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
-from contracts.errors import ProtocolError
+from contracts.errors import InvalidInput, ProtocolError
 from contracts.ids import split_stream_id
 from contracts.timestamps import WallTime
 
 MOST_LINE_BYTES = 1 << 20
+
+_Health = Literal["starting", "online", "degraded", "off"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +28,7 @@ class Detection:
 class DetectorHealth:
     """How the detector fares; `detail` says what to do about it."""
 
-    health: Literal["starting", "online", "degraded", "off"]
+    health: _Health
     model: str = ""
     detail: str = ""
 
@@ -55,6 +57,8 @@ def parse_from_detector(line: bytes) -> Detection | DetectorHealth:
     fields = _fields(line)
     try:
         if fields["kind"] == "health":
+            if fields["health"] not in get_args(_Health):
+                raise ProtocolError(f"{fields['health']!r} is no health", field="health")
             return DetectorHealth(
                 health=fields["health"], model=str(fields["model"]), detail=str(fields["detail"])
             )
@@ -65,7 +69,7 @@ def parse_from_detector(line: bytes) -> Detection | DetectorHealth:
             people=max(0, int(fields["people"])),
             took_ms=int(fields["took_ms"]),
         )
-    except (KeyError, TypeError, ValueError) as exc:
+    except (KeyError, TypeError, ValueError, InvalidInput) as exc:
         raise ProtocolError(f"not a line of the detector: {line[:80]!r}", field="line") from exc
 
 
@@ -88,7 +92,7 @@ def _line(fields: dict[str, object]) -> bytes:
 def _fields(line: bytes) -> dict[str, Any]:
     try:
         fields = json.loads(line)
-    except ValueError as exc:
+    except (ValueError, RecursionError) as exc:
         raise ProtocolError(f"not JSON: {line[:80]!r}", field="line") from exc
     if not isinstance(fields, dict):
         raise ProtocolError(f"not an object: {line[:80]!r}", field="line")
