@@ -72,7 +72,7 @@ class CentralClient:
 
 @asynccontextmanager
 async def signed_in(site: RunningSite, username: str) -> AsyncIterator[CentralClient]:
-    """Sign in; a one-time password is replaced by a random one, kept in the data folder.
+    """Sign in; where central asks for a new password, a random one is set and kept.
 
     Raises:
         Denied: the password is not known here (any more).
@@ -94,7 +94,6 @@ async def signed_in(site: RunningSite, username: str) -> AsyncIterator[CentralCl
             fresh = secrets.token_urlsafe(12)
             await _send(http, "POST", "/api/password", json={"old": password, "new": fresh})
             site.remember(username, fresh)
-            site.first_passwords.discard(username)
             me = await _login(http, username, fresh)
         yield CentralClient(http, me)
 

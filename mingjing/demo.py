@@ -179,13 +179,12 @@ def _login_rows(site: RunningSite) -> list[str]:
         provision.INSPECTOR: "监察员 inspector",
         provision.CLERK: "窗口人员 clerk",
         provision.UNIT_HEAD: "科室负责人 unit head",
-        "admin": "管理员 administrator",
+        "admin": "管理员 administrator (首次登录须改密码 / asks for a new one at first sign-in)",
     }
     rows = []
     for username, role in roles.items():
         password = site.passwords.get(username, "(已改 / changed)")
-        once = "  一次性 / one-time" if username in site.first_passwords else ""
-        rows.append(f"  {username:<12} {password:<24} {role}{once}")
+        rows.append(f"  {username:<12} {password:<24} {role}")
     return rows
 
 

@@ -72,7 +72,6 @@ class RunningSite:
         self.children: dict[str, ChildProcess] = {}
         self._logins = layout.data / "secrets" / "logins.json"
         self.passwords: dict[str, str] = _read_logins(self._logins)
-        self.first_passwords: set[str] = set()
 
     @property
     def address(self) -> str:
@@ -94,9 +93,24 @@ class RunningSite:
             return False
         if not isinstance(message, dict) or message.get("event") != "one_time_password":
             return False
-        self.first_passwords.add(str(message["username"]))
         self.remember(str(message["username"]), str(message["password"]))
         return True
+
+    @asynccontextmanager
+    async def without(self, name: str) -> AsyncIterator[None]:
+        """Kill a part and keep it away for as long as the block lasts, as in a drill.
+
+        Args:
+            name: key of `children`.
+        """
+        child = self.children[name]
+        child.is_wanted.clear()
+        try:
+            child.kill()
+            await child.ended()
+            yield
+        finally:
+            child.is_wanted.set()
 
     def punch(self, user: str, direction: str = "in") -> None:
         """Lay a finger on the simulated terminal."""
