@@ -57,9 +57,9 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    _set_up_logging()
     config = CentralConfig.load(arguments.config)
     app = create_app(config)
+    _set_up_logging()
     uvicorn.run(
         app,
         host=config.host,

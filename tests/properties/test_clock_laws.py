@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date, timedelta
+from itertools import pairwise
 
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -84,9 +85,7 @@ def test_the_days_of_the_ledger_add_up(clock: Ledger, after: int) -> None:
     days = ledger_days(clock, CALENDAR, today)
     counts = [cell.count for cell in days if cell.count is not None]
     assert counts == list(range(1, len(counts) + 1))
-    assert [b.day - a.day for a, b in zip(days, days[1:], strict=False)] == [timedelta(days=1)] * (
-        len(days) - 1
-    )
+    assert [b.day - a.day for a, b in pairwise(days)] == [timedelta(days=1)] * (len(days) - 1)
     assume(len(days) < 400)
     assert found.used == sum(1 for cell in days if cell.count is not None and cell.day <= today)
     assert sum(1 for c in days if c.count is not None and c.day <= found.due) >= clock.budget

@@ -87,7 +87,8 @@ describe('the list of troubles', () => {
       device('late', { device_class: 'fingerprint_terminal', health: 'degraded', cause: 'clock_wrong', clock_offset_ms: -35_000 }),
       device('dark', { health: 'offline', since_ms: 50 }),
       device('darker', { health: 'offline', since_ms: 20 }),
-      device('behind', { spool_pending: 3 }),
+      device('behind', { spool_pending: 300 }),
+      device('busy', { spool_pending: 3 }),
     ])
     expect(found.map((x) => x.id)).toEqual(['darker/offline', 'dark/offline', 'late/degraded', 'behind/spool'])
   })

@@ -110,7 +110,7 @@ async def ready(central: RunningCentral, *parts: str) -> None:
 async def test_the_broker_may_come_late_and_go(
     broker: Broker, database_url: str, engine: AsyncEngine, start: ManualClock
 ) -> None:
-    """Orders wait in the outbox, facts at the site; both arrive once, in order, after each return."""
+    """Orders wait in the outbox, facts at the site; both arrive once and in order."""
     async with running(broker.settings(database_url), start) as central:
         await ready(central, "database")
         clerk = await central.sign_in("liu-yang")

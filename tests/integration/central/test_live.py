@@ -36,7 +36,7 @@ async def served(app: FastAPI) -> AsyncIterator[str]:
         group.create_task(server.serve([listener]))
         await until(lambda: server.started)
         try:
-            yield "127.0.0.1:%d" % listener.getsockname()[1]
+            yield f"127.0.0.1:{listener.getsockname()[1]}"
         finally:
             server.should_exit = True
 
