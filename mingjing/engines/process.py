@@ -62,6 +62,8 @@ class ChildProcess:
         self._on_line = on_line
         self._transport: asyncio.SubprocessTransport | None = None
         self._output: _Output | None = None
+        self.is_wanted = asyncio.Event()
+        self.is_wanted.set()
 
     @property
     def pid(self) -> int | None:
@@ -248,7 +250,10 @@ class _Output(asyncio.SubprocessProtocol):
 async def keep_running(
     child: ChildProcess, *, stopping: asyncio.Event, random: Callable[[], float]
 ) -> None:
-    """Start `child` again, with growing pauses, whenever it ends before `stopping` is set."""
+    """Start `child` again, with growing pauses, whenever it ends before `stopping` is set.
+
+    A child that is not wanted for a while stays away until it is wanted again.
+    """
     log = structlog.get_logger()
     backoff, attempt = Backoff(), 0
     while not stopping.is_set():
@@ -265,6 +270,7 @@ async def keep_running(
         )
         attempt += 1
         await asyncio.sleep(delay)
+        await child.is_wanted.wait()
         if not stopping.is_set():
             await child.start()
 
