@@ -37,15 +37,15 @@ class SegmenterOptions:
     """Sizes of parts and files.
 
     Attributes:
-        part_ns: a part is closed when it is this long. Below 1 s, so that with one pending frame
-            and the time of a write no more than a second is at risk. Groups of one, two or four
-            seconds need as many parts as they would at 0.9 s.
+        part_ns: a part is closed when it is this long. A third of the usual group of pictures of
+            two seconds: with one pending frame and a write that waits behind a sync, less than a
+            second is at risk. (At 0.9 s such a group would also need three parts.)
         part_bytes: or when it is this big, whatever its length.
         file_ns: a file is ended by the first key frame after this.
         settle_ns: how long the first frames of a session are held; part of the second at risk.
     """
 
-    part_ns: int = 800_000_000
+    part_ns: int = 670_000_000
     part_bytes: int = 8_000_000
     file_ns: int = 60 * NS
     settle_ns: int = 400_000_000

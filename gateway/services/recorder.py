@@ -32,7 +32,7 @@ class RecorderOptions:
 
     segmenter: SegmenterOptions = field(default_factory=SegmenterOptions)
     silence_ns: int = 2 * NS
-    open_ns: int = 850_000_000
+    open_ns: int = 800_000_000
     tick_s: float = 0.1
     backlog_bytes: int = 16_000_000
 

@@ -151,7 +151,7 @@ def _chunks(fd: int, offset: int, length: int) -> Iterator[bytes]:
         while length > 0:
             chunk = os.pread(fd, min(length, _CHUNK_BYTES), offset)
             if not chunk:
-                raise Unavailable("录像文件比索引所记的短，请运行 mingjing check")
+                raise Unavailable("录像文件比索引所记的短，请核对录像卷")
             offset += len(chunk)
             length -= len(chunk)
             yield chunk

@@ -124,9 +124,7 @@ class VolumeWriter:
             self._connection = open_for_writing(self._volume)
             recover(self._connection, self._volume)
         except sqlite3.Error as exc:
-            raise Unavailable(
-                f"{self._volume}: 录像索引无法打开（{exc}），请运行 mingjing check"
-            ) from exc
+            raise Unavailable(f"{self._volume}: 录像索引无法打开（{exc}），请核对该卷") from exc
 
     def apply(self, entries: Iterable[StoreEntry]) -> None:
         """Write entries in their order. Faults become gap rows; nothing is raised for them."""

@@ -63,10 +63,10 @@ async def test_a_disk_that_is_full_from_the_start_takes_footage_when_there_is_ro
     async with volume(tmp_path, disk=disk, on_fault=alarm) as store:
         feed = Feed(store)
         feed.expect(START)
-        await feed.push(clip().unit(n) for n in range(120))
+        await feed.push(clip().unit(n) for n in range(110))
         await store.flush()
         disk.full = False
-        await feed.push(clip().unit(n) for n in range(120, 260))
+        await feed.push(clip().unit(n) for n in range(110, 260))
         feed.stop()
     answer = _timeline(tmp_path)
     assert [gap.cause for gap in answer.gaps] == ["disk_full", "gateway_stopped"]

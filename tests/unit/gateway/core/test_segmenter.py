@@ -55,7 +55,7 @@ def test_samples_are_the_payloads_and_durations_the_distances():
 
 def test_parts_are_shorter_than_a_second_and_end_at_key_frames():
     parts = _parts(_run([video(n) for n in range(200)]))
-    assert max(part.media_ticks for part in parts) == 20 * TICKS
+    assert max(part.media_ticks for part in parts) == 17 * TICKS
     assert _key_frames(parts) == [0, 50, 100, 150]
     assert all(not any(s.key for s in part.samples[1:]) for part in parts)
 
@@ -229,7 +229,7 @@ def test_reordered_frames_keep_their_time_of_showing():
 
 def test_intra_only_video_does_not_make_a_part_of_each_frame():
     parts = _parts(_run([video(n, gop=1) for n in range(100)]))
-    assert len(parts) == 5
+    assert {len(part.samples) for part in parts[:-1]} == {16}
     assert all(part.is_key for part in parts)
 
 
@@ -260,7 +260,7 @@ def test_after_a_pause_wall_time_is_that_of_arrival_even_if_media_time_stood_sti
 def test_audio_is_cut_by_time_alone():
     items = _run([audio(n) for n in range(50 * 130)])
     parts = _parts(items)
-    assert max(part.media_ticks for part in parts) == 6400
+    assert max(part.media_ticks for part in parts) == 5280
     assert len(_frames(items)) == 50 * 130
     assert sum(isinstance(item, FileBegins) for item in items) == 3
     assert all(a.end_ns == b.start_ns for a, b in pairwise(parts))
