@@ -24,7 +24,7 @@ from contracts.clock import Clock
 from contracts.errors import InvalidInput, MingjingError, Unavailable
 from contracts.timestamps import NS
 from contracts.wire import topics
-from contracts.wire.devices import DeviceState
+from contracts.wire.devices import DeviceDesc, DeviceState
 from contracts.wire.envelope import Ack
 from edge_agent.ports import HealthReporter, Spool, StatusSource
 
@@ -89,6 +89,7 @@ class MqttUplink:
         self._resend_at_ns = 0
         self._wake = asyncio.Event()
         self._ack: Ack | None = None
+        self._told_desc: DeviceDesc | None = None
         self._heard = asyncio.Event()
         self._told = ""
         self._is_connected = False
@@ -123,6 +124,8 @@ class MqttUplink:
             self._log.info("uplink_connected", host=self._options.host, port=self._options.port)
             self._health.report("online", "ok")
             await client.subscribe(topics.ack(self._options.site, self._options.device), qos=1)
+            self._told_desc = None
+            await self._publish_desc(client)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._tell_state(client), name="state")
@@ -161,14 +164,19 @@ class MqttUplink:
         told = state.model_copy(update={"spool_pending": level.pending})
         await client.publish(self._state_topic(), told.model_dump_json(), qos=1, retain=True)
 
-    async def _tell_state(self, client: aiomqtt.Client) -> NoReturn:
-        version, desc = 0, ""
+    async def _publish_desc(self, client: aiomqtt.Client) -> None:
+        """Retained, and before any event: the gateway checks signatures against it."""
+        desc = self._status.desc()
+        if desc == self._told_desc:
+            return
         topic = topics.desc(self._options.site, self._options.device)
+        await client.publish(topic, desc.model_dump_json(), qos=1, retain=True)
+        self._told_desc = desc
+
+    async def _tell_state(self, client: aiomqtt.Client) -> NoReturn:
+        version = 0
         while True:
-            now_desc = self._status.desc().model_dump_json()
-            if now_desc != desc:
-                await client.publish(topic, now_desc, qos=1, retain=True)
-                desc = now_desc
+            await self._publish_desc(client)
             await self._publish_state(client, self._status.state())
             _honour_cancellation()
             try:

@@ -24,6 +24,7 @@ import signal
 import stat
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from contracts.clock import SystemClock
@@ -162,6 +163,7 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=4370, help="0 picks a free one")
     parser.add_argument("--comm-key", type=int, default=0, help="0 means none")
+    parser.add_argument("--comm-key-file", type=Path, help="a file that holds it")
     parser.add_argument("--serial", default="SIM0000001")
     parser.add_argument("--users", default="1001", help="user ids, separated by commas")
     parser.add_argument("--stored", type=int, default=0, help="scans in its store at start")
@@ -173,9 +175,10 @@ def parse_arguments(arguments: Sequence[str]) -> argparse.Namespace:
 def main(arguments: Sequence[str]) -> None:
     """Run the program."""
     parsed = parse_arguments(arguments)
+    key = parsed.comm_key_file.read_text() if parsed.comm_key_file else parsed.comm_key
     options = DeviceOptions(
         serial=parsed.serial,
-        comm_key=parsed.comm_key,
+        comm_key=int(key),
         users=tuple(parsed.users.split(",")),
         event_width=parsed.event_width,
         record_width=parsed.record_width,
