@@ -10,7 +10,9 @@ from dataclasses import dataclass, replace
 from contracts.wire.footage import Gap, GapCause, Span
 
 _VAGUE_CAUSES: frozenset[GapCause] = frozenset({"no_media"})
-"""Symptoms. A cause that is learnt later replaces them for the whole gap."""
+"""Symptoms. What the source says later replaces them for the whole gap."""
+
+_SOURCE_CAUSES: frozenset[GapCause] = frozenset({"camera_unreachable", "agent_disconnected"})
 
 _OUR_CAUSES: frozenset[GapCause] = frozenset({"gateway_stopped", "gateway_crashed"})
 """They end when we run again, even if nothing comes then."""
@@ -66,7 +68,7 @@ class GapLedger:
             return [self._open(start, cause, detail)]
         if lasting.cause == cause and lasting.detail == detail:
             return []
-        if lasting.cause in _VAGUE_CAUSES:
+        if lasting.cause in _VAGUE_CAUSES and cause in _SOURCE_CAUSES:
             self._lasting = replace(lasting, cause=cause, detail=detail)
             return [GapChange(row=self._lasting, is_new=False)]
         if cause in _VAGUE_CAUSES and lasting.cause not in _OUR_CAUSES:

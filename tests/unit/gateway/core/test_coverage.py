@@ -43,6 +43,14 @@ def test_our_own_absence_ends_when_we_are_back_even_if_nothing_comes():
     assert (closed.row.to_ns, opened.row.from_ns) == (700, 700)
 
 
+def test_a_stop_does_not_explain_the_silence_before_it():
+    ledger = GapLedger(recorded_to=200)
+    ledger.interrupt(400, "no_media")
+    closed, opened = ledger.interrupt(700, "gateway_stopped")
+    assert closed.row == _row(200, 700, "no_media")
+    assert opened.row == _row(700, None, "gateway_stopped")
+
+
 def test_the_same_cause_again_changes_nothing():
     ledger = GapLedger(recorded_to=200)
     ledger.interrupt(400, "disk_full", "满")
