@@ -60,7 +60,9 @@ class GapLedger:
             return []
         return [self._open(at, "not_started", "")]
 
-    def interrupt(self, at: int, cause: GapCause, detail: str = "") -> list[GapChange]:
+    def interrupt(
+        self, at: int, cause: GapCause, detail: str = "", *, supersedes: bool = False
+    ) -> list[GapChange]:
         """Something is missing from the end of what is recorded on; `at` is when we learnt it."""
         lasting = self._lasting
         if lasting is None:
@@ -71,7 +73,7 @@ class GapLedger:
         if lasting.cause in _VAGUE_CAUSES and cause in _SOURCE_CAUSES:
             self._lasting = replace(lasting, cause=cause, detail=detail)
             return [GapChange(row=self._lasting, is_new=False)]
-        if cause in _VAGUE_CAUSES and lasting.cause not in _OUR_CAUSES:
+        if cause in _VAGUE_CAUSES and lasting.cause not in _OUR_CAUSES and not supersedes:
             return []
         ended = self._close(lasting, at)
         return [ended, self._open(ended.row.to_ns or at, cause, detail)]

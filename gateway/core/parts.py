@@ -98,11 +98,16 @@ class FileEnds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Interrupted:
-    """From the end of what is recorded on, something is missing; `at` is when that was learnt."""
+    """From the end of what is recorded on, something is missing; `at` is when that was learnt.
+
+    Attributes:
+        supersedes: whatever was missing before, this is what is wrong from `at` on.
+    """
 
     at: WallTime
     cause: GapCause
     detail: str = ""
+    supersedes: bool = False
 
 
 StoreItem = Expected | FileBegins | Part | FileEnds | Interrupted

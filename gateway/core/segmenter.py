@@ -28,6 +28,8 @@ from gateway.core.wall_anchor import STEP_NS, WallAnchor
 _USUAL_VIDEO_NS = 40_000_000
 _USUAL_AUDIO_NS = 20_000_000
 _OLDEST_BURST_NS = 30 * NS
+_LONGEST_WAIT_NS = 10 * NS
+_TOLD = -1
 _DAY_NS = 24 * 3600 * NS
 _CHINA_NS = 8 * 3600 * NS
 
@@ -64,6 +66,7 @@ class Segmenter:
         self._config: CodecConfig | None = None
         self._refused: CodecConfig | None = None
         self._held: list[AccessUnit] | None = None
+        self._skipping_since: int | None = None
         self._wall: WallAnchor | None = None
         self._shift = 0
         self._usual = 0
@@ -87,6 +90,8 @@ class Segmenter:
         """The source starts anew: close what is open; the next key frame begins a run."""
         items = self.finish("session_ended")
         self._session = session
+        self._refused = None
+        self._skipping_since = None
         return items
 
     def finish(self, reason: FileEnd) -> list[StoreItem]:
@@ -112,8 +117,8 @@ class Segmenter:
         if self._wall is not None:
             return self._place(unit)
         if not unit.key:
-            self.skipped += 1
-            return []
+            return self._skip(unit)
+        self._skipping_since = None
         self._held = [unit]
         return [] if self._options.settle_ns else self._settle()
 
@@ -159,8 +164,20 @@ class Segmenter:
         self._refused = unit.config
         items = self.finish("config_changed")
         detail = f"{unit.config.codec}: 无法录制此编码，请在摄像机上改用 H.264"
-        items.append(Interrupted(at=unit.arrived_at, cause="no_media", detail=detail))
+        items.append(_useless(unit, detail))
         return items
+
+    def _skip(self, unit: AccessUnit) -> list[StoreItem]:
+        """Nothing can be decoded before a key frame; say so once when none comes."""
+        self.skipped += 1
+        if self._skipping_since is None:
+            self._skipping_since = unit.arrived_at
+        waited = unit.arrived_at - self._skipping_since
+        if waited < _LONGEST_WAIT_NS or self._skipping_since < 0:
+            return []
+        self._skipping_since = _TOLD
+        seconds = _LONGEST_WAIT_NS // NS
+        return [_useless(unit, f"{seconds} 秒以上没有关键帧，请在摄像机上把关键帧间隔设为 2 秒")]
 
     def _settle(self) -> list[StoreItem]:
         units, self._held = self._held or [], None
@@ -380,3 +397,8 @@ class Segmenter:
         self._first_wall = self._end_wall = end
         self._end_ticks = recorded_to
         return part
+
+
+def _useless(unit: AccessUnit, detail: str) -> Interrupted:
+    """Something comes, but nothing that can be recorded."""
+    return Interrupted(at=unit.arrived_at, cause="no_media", detail=detail, supersedes=True)

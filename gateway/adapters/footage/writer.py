@@ -147,7 +147,10 @@ class VolumeWriter:
                     state.begins = None
                 case Interrupted():
                     self._gaps(
-                        state, state.index.ledger.interrupt(item.at, item.cause, item.detail)
+                        state,
+                        state.index.ledger.interrupt(
+                            item.at, item.cause, item.detail, supersedes=item.supersedes
+                        ),
                     )
                 case Expected():
                     self._gaps(state, state.index.ledger.expect(item.at))

@@ -51,6 +51,14 @@ def test_a_stop_does_not_explain_the_silence_before_it():
     assert opened.row == _row(700, None, "gateway_stopped")
 
 
+def test_useless_input_ends_whatever_was_missing_before():
+    ledger = GapLedger()
+    ledger.expect(100)
+    closed, opened = ledger.interrupt(300, "no_media", "h265", supersedes=True)
+    assert closed.row == _row(100, 300, "not_started")
+    assert opened.row == _row(300, None, "no_media", "h265")
+
+
 def test_the_same_cause_again_changes_nothing():
     ledger = GapLedger(recorded_to=200)
     ledger.interrupt(400, "disk_full", "满")

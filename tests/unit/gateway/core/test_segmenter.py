@@ -279,3 +279,12 @@ def test_recording_begins_when_the_codec_is_right_again():
     config = CodecConfig(codec="h265", rate=90_000)
     items = _run([video(n, config=config if n < 50 else VIDEO_BEFORE) for n in range(100)])
     assert len(_frames(items)) == 50
+
+
+def test_a_stream_without_key_frames_is_said_once_with_what_to_do():
+    items = _run([video(n, gop=100_000) for n in range(1, 1000)])
+    (gap,) = items
+    assert isinstance(gap, Interrupted)
+    assert gap.supersedes
+    assert "关键帧" in gap.detail
+    assert gap.at == START + 251 * FRAME_NS
