@@ -10,14 +10,25 @@ from pathlib import Path
 from contracts.errors import Unavailable
 
 INDEX_NAME = "footage.sqlite"
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 _BUSY_S = 10.0
+
+_SPANS = """
+-- Parts that follow one another without a hole, joined: a day is read in microseconds.
+CREATE TABLE spans (
+    id INTEGER PRIMARY KEY,
+    stream_id INTEGER NOT NULL REFERENCES streams (id),
+    start_ns INTEGER NOT NULL,
+    end_ns INTEGER NOT NULL
+);
+CREATE INDEX spans_by_time ON spans (stream_id, start_ns, end_ns);
+"""
 
 _SCHEMA = """
 CREATE TABLE meta (
     schema_version INTEGER NOT NULL
 );
-INSERT INTO meta VALUES (1);  -- SCHEMA_VERSION
+INSERT INTO meta VALUES (1);  -- raised by the upgrades, which a new index runs too
 CREATE TABLE streams (
     id INTEGER PRIMARY KEY,
     stream TEXT NOT NULL,
@@ -75,14 +86,6 @@ CREATE INDEX parts_by_time ON parts (
 );
 CREATE INDEX parts_by_file ON parts (file_id, offset, length, start_ns, end_ns, is_key);
 CREATE UNIQUE INDEX parts_by_sequence ON parts (stream_id, sequence);
--- Parts that follow one another without a hole, joined: a day is read in microseconds.
-CREATE TABLE spans (
-    id INTEGER PRIMARY KEY,
-    stream_id INTEGER NOT NULL REFERENCES streams (id),
-    start_ns INTEGER NOT NULL,
-    end_ns INTEGER NOT NULL
-);
-CREATE INDEX spans_by_time ON spans (stream_id, start_ns, end_ns);
 CREATE TABLE gaps (
     id INTEGER PRIMARY KEY,
     stream_id INTEGER NOT NULL REFERENCES streams (id),
@@ -95,6 +98,22 @@ CREATE TABLE gaps (
 CREATE INDEX gaps_by_time ON gaps (stream_id, from_ns, to_ns, cause, detail);
 CREATE UNIQUE INDEX gaps_lasting ON gaps (stream_id) WHERE to_ns IS NULL;
 """
+
+_FILL_SPANS = """
+INSERT INTO spans (stream_id, start_ns, end_ns)
+SELECT stream_id, min(start_ns), max(end_ns) FROM (
+    SELECT stream_id, start_ns, end_ns,
+        sum(is_first) OVER (PARTITION BY stream_id ORDER BY start_ns) AS span
+    FROM (
+        SELECT stream_id, start_ns, end_ns,
+            lag(end_ns) OVER (PARTITION BY stream_id ORDER BY start_ns) IS NOT start_ns AS is_first
+        FROM parts
+    )
+) GROUP BY stream_id, span ORDER BY stream_id, min(start_ns);
+"""
+
+_UPGRADES = {1: _SPANS + _FILL_SPANS + "UPDATE meta SET schema_version = 2;"}
+"""What makes the next version of each; a new index begins at version 1 and goes through all."""
 
 
 def open_for_writing(volume: Path) -> sqlite3.Connection:
@@ -114,6 +133,9 @@ def open_for_writing(volume: Path) -> sqlite3.Connection:
     if not found:
         connection.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
     version = connection.execute("SELECT schema_version FROM meta").fetchone()[0]
+    while version in _UPGRADES:
+        connection.executescript(f"BEGIN; {_UPGRADES[version]} COMMIT;")
+        version += 1
     if version != SCHEMA_VERSION:
         connection.close()
         raise Unavailable(

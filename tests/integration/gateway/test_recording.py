@@ -14,6 +14,7 @@ from contracts.media.access_unit import CodecConfig
 from contracts.timestamps import NS, WallTime
 from contracts.wire.footage import Gap, Span
 from gateway.adapters.footage.reader import FootageVolume
+from gateway.adapters.footage.schema import open_for_writing
 from gateway.core.parts import Interrupted
 from gateway.core.segmenter import SegmenterOptions
 from tests import synthetic_units
@@ -179,3 +180,29 @@ async def test_forty_streams_are_written_by_one_thread_without_mixing(tmp_path):
         (span,) = reader.timeline(stream, WallTime(START), END).recorded
         assert span.to_ns - span.from_ns == 60 * FRAME_NS
     assert findings(tmp_path) == []
+
+
+async def test_an_index_of_the_first_version_is_upgraded(tmp_path):
+    for day in range(2):
+        async with volume(tmp_path) as store:
+            feed = Feed(store)
+            start = START + day * 3600 * NS
+            await feed.push(clip().unit(n, start=start) for n in range(75))
+            feed.stop()
+    before = FootageVolume(tmp_path).timeline(STREAM, WallTime(0), WallTime(START * 2))
+    index = open_for_writing(tmp_path)
+    index.executescript("DROP TABLE spans; UPDATE meta SET schema_version = 1;")
+    index.close()
+    async with volume(tmp_path):
+        after = FootageVolume(tmp_path).timeline(STREAM, WallTime(0), WallTime(START * 2))
+    assert after == before
+    assert findings(tmp_path) == []
+
+
+async def test_an_index_of_a_later_version_is_refused(tmp_path):
+    index = open_for_writing(tmp_path)
+    index.execute("UPDATE meta SET schema_version = 99")
+    index.close()
+    with pytest.raises(Unavailable, match="99"):
+        async with volume(tmp_path):
+            raise AssertionError("must not open")
