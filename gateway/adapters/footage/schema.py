@@ -110,9 +110,10 @@ SELECT stream_id, min(start_ns), max(end_ns) FROM (
         FROM parts
     )
 ) GROUP BY stream_id, span ORDER BY stream_id, min(start_ns);
+UPDATE meta SET schema_version = 2;
 """
 
-_UPGRADES = {1: _SPANS + _FILL_SPANS + "UPDATE meta SET schema_version = 2;"}
+_UPGRADES = {1: "\n".join((_SPANS, _FILL_SPANS))}
 """What makes the next version of each; a new index begins at version 1 and goes through all."""
 
 
