@@ -113,7 +113,7 @@ SELECT stream_id, min(start_ns), max(end_ns) FROM (
 UPDATE meta SET schema_version = 2;
 """
 
-_UPGRADES = {1: "\n".join((_SPANS, _FILL_SPANS))}
+_UPGRADES = {1: _SPANS + _FILL_SPANS}
 """What makes the next version of each; a new index begins at version 1 and goes through all."""
 
 
