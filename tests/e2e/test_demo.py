@@ -5,10 +5,12 @@ import json
 import signal
 import sys
 from pathlib import Path
+from urllib.parse import quote
 
 import psutil
 import pytest
 
+from tests.fakes.camera_process import gst_camera, why_no_gst
 from tests.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.integration, pytest.mark.timeout(400)]
@@ -107,4 +109,26 @@ async def test_second_demo_on_the_same_folder_is_refused(tmp_path: Path) -> None
     assert first.returncode is None
     first.send_signal(signal.SIGTERM)
     await first.communicate()
+    assert left_over(data) == []
+
+
+async def test_demo_with_a_strangers_camera(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """CAMERA=rtsp://user:password@… works with an RTSP server that is not ours."""
+    assert why_no_gst() == ""
+    password = "ge:heim/1"
+    data = tmp_path / "var"
+    async with gst_camera("--username", "viewer", "--password", password) as url:
+        secret_url = url.replace("rtsp://", f"rtsp://viewer:{quote(password, safe='')}@")
+        monkeypatch.setenv("CAMERA", secret_url)
+        demo = await start(data, "--once", "--json")
+        output, progress = await demo.communicate()
+    assert demo.returncode == 0, progress.decode()[-3000:]
+    measured = json.loads(output)
+    assert (measured["camera"], measured["picture"]) == ("own", "640x360")
+    assert measured["covered_permille"] > 900, measured
+    assert measured["clock_error_ms"] is None
+    assert secrets_in_logs(data) == []
+    assert password not in progress.decode() + output.decode()
     assert left_over(data) == []
