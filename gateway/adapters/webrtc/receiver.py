@@ -35,6 +35,7 @@ from gateway.core.media_errors import CodecMismatch
 _log = structlog.get_logger(__name__)
 
 _TICK_S = 0.02
+_MOST_STEP_NS = 40 * NS_PER_MS
 _NACK_AGAIN_NS = 60 * NS_PER_MS
 """A packet asked for is not asked for again before a retransmission could have come."""
 _KEY_FRAME_AGAIN_NS = 500 * NS_PER_MS
@@ -127,7 +128,12 @@ class WebrtcReceiver:
 
 
 class _Session:
-    """One publisher."""
+    """One publisher.
+
+    Holes age on a clock of their own that never takes more than two ticks at once: when this
+    process was held up, what was asked for waits in the socket and must be read before it is
+    given up.
+    """
 
     def __init__(self, clock: Clock, addresses: Sequence[str], ended: EndSink) -> None:
         self.ended = ended
@@ -138,8 +144,9 @@ class _Session:
         self._ssrc = secrets.randbits(32)
         self._tracks: list[_Track] = []
         self._by_type: dict[int, tuple[_Track, bool]] = {}
-        self._began_ns = clock.monotonic_ns()
+        self._began_ns = self._ticked_ns = clock.monotonic_ns()
         self._reported_ns = 0
+        self._calm_ns = 0
 
     async def answer(
         self, offer: str, sections: list[MediaSection], emit: UnitSink, hole_ms: int
@@ -156,6 +163,8 @@ class _Session:
 
     def tick(self, now: int) -> None:
         """Repair, report and notice silence."""
+        self._calm_ns += min(now - self._ticked_ns, _MOST_STEP_NS)
+        self._ticked_ns = now
         if not self.transport.connected.is_set():
             if now - self._began_ns > _CONNECT_NS:
                 self.transport.end("ICE or DTLS did not connect")
@@ -164,10 +173,10 @@ class _Session:
             self.transport.end("nothing heard for 5 s")
             return
         for track in self._tracks:
-            self._repair(track, now)
+            self._repair(track, self._calm_ns)
         if now - self._reported_ns >= _REPORT_NS:
             self._reported_ns = now
-            blocks = [t.receiver.report(now) for t in self._tracks if t.receiver.received]
+            blocks = [t.receiver.report(self._calm_ns) for t in self._tracks if t.receiver.received]
             self.transport.send_rtcp(build_receiver_report(self._ssrc, blocks))
 
     def _route(
@@ -192,7 +201,7 @@ class _Session:
         if route is None:
             return
         track, is_rtx = route
-        now, mono_ns = self._clock.now(), self._clock.monotonic_ns()
+        now, mono_ns = self._clock.now(), self._calm_ns
         if not is_rtx:
             track.receiver.datagram(data, now=now, mono_ns=mono_ns)
             return
@@ -212,7 +221,7 @@ class _Session:
             reports = sender_reports(data)
         except ProtocolError:
             return
-        mono_ns = self._clock.monotonic_ns()
+        mono_ns = self._calm_ns
         for report in reports:
             for track in self._tracks:
                 if report.ssrc in (track.ssrc, track.receiver.ssrc):
