@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest'
 import type { Case, Device, Step } from '../src/api/types'
 import { keyName } from '../src/composables/useKeys'
 import { share, statement } from '../src/lib/coverage'
+import { targetOf } from '../src/lib/guards'
 import { troubles, worstFirst } from '../src/lib/trouble'
 import { caseBounds, firstStep, stepRange } from '../src/lib/window'
 
@@ -105,5 +106,14 @@ describe('keys', () => {
     expect(keyName({ key: '?', shiftKey: true })).toBe('?')
     expect(keyName({ key: ' ', shiftKey: false })).toBe('Space')
     expect(keyName({ key: 'ArrowLeft', shiftKey: true })).toBe('Shift+ArrowLeft')
+  })
+})
+
+describe('guards of the server', () => {
+  it('point at a field, at a material, or nowhere', () => {
+    expect(targetOf({ field: 'values.premises' })).toEqual({ kind: 'value', code: 'premises' })
+    expect(targetOf({ field: 'materials.application' })).toEqual({ kind: 'material', code: 'application' })
+    expect(targetOf({ field: 'premises' })).toEqual({ kind: 'value', code: 'premises' })
+    expect(targetOf({ field: '' })).toBeNull()
   })
 })
