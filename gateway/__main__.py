@@ -38,12 +38,13 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     if options.parent and not _end_with(options.parent):
         return 0
-    _log_to_stderr(role=options.role)
     try:
         config = GatewayConfig.load(options.config)
     except MingjingError as exc:
         print(f"{options.config}: {exc}", file=sys.stderr)
         return _BAD_USAGE
+    # Only now: a program that ends here has changed nothing for whoever called it in process.
+    _log_to_stderr(role=options.role)
     status: int = importlib.import_module(_ROLES[options.role]).main(config)
     return status
 

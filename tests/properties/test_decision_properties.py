@@ -45,10 +45,11 @@ def test_holes_and_spans_make_the_whole(found, interval):
 
 @given(spans, within)
 def test_filling_the_holes_makes_it_whole(found, interval):
-    """A thousand, when no hole is left."""
+    """All but a rounding error at either end."""
     filled = [*found, *holes(found, interval)]
+    whole = interval[1] - interval[0]
     assert holes(filled, interval) == []
-    assert permille(filled, interval) >= 999
+    assert permille(filled, interval) >= (whole - 2 * ROUNDING_NS) * 1000 // whole
 
 
 @given(spans)
