@@ -73,7 +73,7 @@ class Central:
         self.shelf = PackShelf()
         self.engine: AsyncEngine = make_engine(config.database)
         self.changes = ChangeFeed(self.engine)
-        self.health = Health("database", "broker")
+        self.health = Health("database", "broker", "changes", "orders")
         self.tell_password = parts.tell_password or tell_on_stdout
         self.started = asyncio.Event()
         self._http: HttpGateways | None = None
@@ -138,7 +138,7 @@ class Central:
         """Hand notices of commits on to pages."""
         await self.started.wait()
         try:
-            await self.changes.listen()
+            await self.changes.listen(lambda: self.health.set("changes", ""))
         except (DBAPIError, *OUTAGES) as exc:
             raise explain(exc) from exc
 
@@ -159,6 +159,7 @@ class Central:
         await self.started.wait()
         broker = self.broker
         if broker is None:
+            self.health.set("orders", "未配置消息中间件，指令留在发件箱")
             await asyncio.Event().wait()
             return
         with self.changes.subscribed() as inbox:
@@ -167,6 +168,7 @@ class Central:
                     self.health.set("broker", "")
                     while await publish_pending(self.engine, broker.publish_order):
                         pass
+                    self.health.set("orders", "")
                 try:
                     async with asyncio.timeout(_OUTBOX_S if broker.is_connected else 0.5):
                         change = await inbox.get()

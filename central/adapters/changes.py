@@ -6,7 +6,7 @@ anew, so nothing waits without bound and no page shows an old state for long.
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,8 +43,8 @@ class ChangeFeed:
         finally:
             self._inboxes.discard(inbox)
 
-    async def listen(self) -> None:
-        """Listen until the connection breaks.
+    async def listen(self, on_listening: Callable[[], None]) -> None:
+        """Listen until the connection breaks; `on_listening` is called once it works.
 
         Raises:
             Unavailable: it broke, or could not be made.
@@ -59,6 +59,7 @@ class ChangeFeed:
             await driver.add_listener(CHANNEL, self._take)
             self.cut_off_all()
             self.is_listening = True
+            on_listening()
             try:
                 await lost.wait()
             finally:

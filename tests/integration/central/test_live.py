@@ -70,7 +70,7 @@ async def test_commits_of_one_process_reach_pages_of_another(
     folder = tmp_path / "second"
     folder.mkdir()
     async with running(write_settings(folder, database_url), start) as second:
-        await until(lambda: not second.app.state.readiness()["database"])
+        await until(lambda: second.app.state.changes.is_listening)
         second.passwords.update(central.passwords)
         async with served(second.app) as address:
             inspector = await follow(second, address, "zhou-zheng")
@@ -111,6 +111,8 @@ async def test_the_live_channel_is_closed_to_strangers(central: RunningCentral) 
 
 async def test_pages_read_anew_after_a_break(central: RunningCentral, engine: AsyncEngine) -> None:
     """When the notices' connection breaks, pages are cut off rather than left with a hole."""
+    feed, readiness = central.app.state.changes, central.app.state.readiness
+    await until(lambda: feed.is_listening)
     async with served(central.app) as address:
         channel = await follow(central, address, "zhou-zheng")
         async with engine.begin() as db:
@@ -124,9 +126,9 @@ async def test_pages_read_anew_after_a_break(central: RunningCentral, engine: As
             await messages(channel, 1)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == 1012
-        again = await follow(central, address, "zhou-zheng")
-        feed = central.app.state.changes
         await until(lambda: feed.is_listening)
+        assert readiness()["changes"] == "", "the health of a part comes back with it"
+        again = await follow(central, address, "zhou-zheng")
         await open_case(await central.sign_in("liu-yang"))
         assert [m["kind"] for m in await messages(again, 1)] == ["case"]
         await again.close()
