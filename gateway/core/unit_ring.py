@@ -157,6 +157,8 @@ class RingPlace:
         self._lost_first = WallTime(0)
         self._lost_last = WallTime(0)
         self._lost_state: SourceUp | SourceDown | None = None
+        self._needs_key = not holds
+        """Until a key frame, whatever states come between; a recorder begins where it may."""
 
     def read(self) -> StreamEvent | None:
         """The next event for this reader."""
@@ -168,13 +170,15 @@ class RingPlace:
                 self.position += 1
                 continue
             event = self._ring.at(self.position)
+            if self._needs_key and self._is_undecodable(event):
+                self._lose(event)
+                self.position += 1
+                continue
             if self._lost_count or self._lost_state:
-                if isinstance(event, AccessUnit) and not self._ring.starts_decoding(event):
-                    self._lose(event)
-                    self.position += 1
-                    continue
                 self._tell_loss()
                 return self._ready.popleft()
+            if isinstance(event, AccessUnit):
+                self._needs_key = False
             self.position += 1
             return event
         return None
@@ -185,7 +189,7 @@ class RingPlace:
         if key is None or self.holds:
             return False
         self.position = key
-        self._lost_count, self._lost_state = 0, None
+        self._lost_count, self._lost_state, self._needs_key = 0, None, False
         return True
 
     def close(self) -> None:
@@ -198,6 +202,9 @@ class RingPlace:
             self._lose(event)
             self.position = number + 1
 
+    def _is_undecodable(self, event: StreamEvent) -> bool:
+        return isinstance(event, AccessUnit) and not self._ring.starts_decoding(event)
+
     def _must_jump(self) -> bool:
         key = self._ring.last_key
         if key is None or self.position >= key:
@@ -209,6 +216,7 @@ class RingPlace:
             self._lost_first = self._lost_first if self._lost_count else event.arrived_at
             self._lost_last = event.arrived_at
             self._lost_count += 1
+            self._needs_key = True
         elif isinstance(event, SourceUp | SourceDown):
             self._lost_state = event
 

@@ -131,6 +131,36 @@ def test_audio_only_streams_start_anywhere() -> None:
     assert numbers(ring.place(holds=False)) == [1]
 
 
+def test_a_loss_is_not_forgotten_over_a_change_of_state() -> None:
+    """A source that fell silent resumes in the middle of a group: of no use after a loss."""
+    ring = UnitRing(RingLimits(held_bytes=3 * 300))
+    recorder = ring.place(holds=True)
+    for number in range(4):
+        ring.append(unit(number, key=number == 0))
+    down = SourceDown(at=WallTime(T0), cause="no_media")
+    ring.append(down)
+    dropped, *rest = numbers(recorder)
+    assert (dropped.count, rest) == (4, [down])
+    ring.append(unit(4))
+    ring.append(unit(5, key=True))
+    ring.append(unit(6))
+    again, *rest = numbers(recorder)
+    assert (again.count, rest) == (1, [5, 6])
+
+
+def test_a_state_that_was_passed_over_costs_no_pictures() -> None:
+    """Only lost units make a reader wait for a key frame."""
+    ring = UnitRing(RingLimits())
+    viewer = ring.place(holds=False)
+    ring.append(unit(0, key=True))
+    assert numbers(viewer) == [0]
+    ring.append(SourceDown(at=WallTime(T0), cause="no_media"))
+    up = SourceUp(at=WallTime(T0), session="s")
+    ring.append(up)
+    ring.append(unit(1))
+    assert numbers(viewer)[-2:] == [up, 1]
+
+
 def test_restart_gives_the_newest_gop_again() -> None:
     """After a picture loss a viewer gets the last key frame anew; the recorder never goes back."""
     ring = UnitRing(RingLimits())
