@@ -67,3 +67,5 @@ class ClockMeasured(WireModel):
     TYPE: Literal["clock.measured"] = "clock.measured"
     offset_ms: int
     round_trip_ms: int
+    error_ms: int | None = None
+    """How wrong `offset_ms` may be (±); None from agents that did not state it."""

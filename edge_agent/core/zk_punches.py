@@ -17,7 +17,6 @@ from edge_agent.core.zk_facts import ClockRead
 from edge_agent.core.zk_records import Attendance
 
 Origin = Literal["live", "stored"]
-_HALF_SECOND_MS = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,23 +56,6 @@ def punch(scan: Numbered, *, origin: Origin, offset_ms: int | None) -> Punched:
         terminal_offset_ms=offset_ms,
         raw=record.raw.hex(),
     )
-
-
-def clock_offset_ms(
-    read: ClockRead, *, now: int, monotonic_ns: int, utc_offset_minutes: int
-) -> int:
-    """The terminal's clock minus ours.
-
-    Args:
-        read: the terminal's answer, with monotonic times of question and answer.
-        now: our wall time.
-        monotonic_ns: our monotonic time at `now`.
-        utc_offset_minutes: the terminal's zone.
-    """
-    halfway = now - (monotonic_ns - (read.asked_ns + read.answered_ns) // 2)
-    shown = read.time.wall(utc_offset_minutes=utc_offset_minutes)
-    # The display shows whole seconds: on average it is half a second behind itself.
-    return (shown - halfway) // NS_PER_MS + _HALF_SECOND_MS
 
 
 def round_trip_ms(read: ClockRead) -> int:

@@ -19,6 +19,7 @@ from contracts.errors import Denied, InvalidInput, ProtocolError, Unavailable
 from contracts.timestamps import NS
 from contracts.wire.access import Punched
 from contracts.wire.devices import ClockMeasured
+from edge_agent.core.zk_clock import TerminalClock
 from edge_agent.core.zk_facts import (
     BackfillFailed,
     ClockRead,
@@ -34,7 +35,6 @@ from edge_agent.core.zk_facts import (
 from edge_agent.core.zk_punches import (
     Numbered,
     Origin,
-    clock_offset_ms,
     describe_offset,
     number_live,
     number_stored,
@@ -106,7 +106,7 @@ class ZkTerminal:
         self._quirks = _quirks(parts)
         self._log = structlog.get_logger().bind(device=parts.device)
         self._where = f"{options.host}:{options.port}"
-        self._offset_ms: int | None = None
+        self._terminal_clock = TerminalClock()
         self._told_offset_ms: int | None = None
         self._told_offset_ns = 0
         self._complaints: dict[str, str] = {}
@@ -236,7 +236,10 @@ class ZkTerminal:
     def _plan(self, *, poll: bool = False, reconcile: bool = False) -> None:
         now = self._parts.clock.monotonic_ns()
         if poll:
-            self._poll_at_ns = now + int(self._options.poll_s * NS)
+            later = int(self._options.poll_s * NS)
+            # Up to a second later still, at the moment that tells most of the terminal's clock.
+            later += self._terminal_clock.telling_delay_ns(self._parts.clock.now() + later)
+            self._poll_at_ns = now + later
         if reconcile:
             self._reconcile_at_ns = now + int(self._options.reconcile_s * NS)
 
@@ -336,7 +339,7 @@ class ZkTerminal:
         try:
             async with asyncio.TaskGroup() as group:
                 for scan in scans:
-                    body = punch(scan, origin=origin, offset_ms=self._offset_ms)
+                    body = punch(scan, origin=origin, offset_ms=self._terminal_clock.offset_ms)
                     group.create_task(self._accept_one(body))
         except* Unavailable as refused:
             self._complaints["spool"] = str(refused.exceptions[0])
@@ -361,17 +364,20 @@ class ZkTerminal:
 
     async def _take_clock(self, session: ZkSession, read: ClockRead) -> None:
         clock = self._parts.clock
-        offset = clock_offset_ms(
+        self._terminal_clock.take(
             read,
             now=clock.now(),
             monotonic_ns=clock.monotonic_ns(),
             utc_offset_minutes=self._options.utc_offset_minutes,
         )
-        self._offset_ms = offset
+        offset = self._terminal_clock.offset_ms
+        if offset is None:
+            return
         self._parts.health.clock_offset(offset)
         await self._tell_offset(offset, round_trip_ms(read))
         if self._quirks.set_clock and abs(offset) > _CLOCK_NEWS_MS:
             now = local_time(clock.now(), utc_offset_minutes=self._options.utc_offset_minutes)
+            self._terminal_clock.forget()
             session.set_clock(now, clock.monotonic_ns())
             session.poll_clock(clock.monotonic_ns())
             self._log.warning("terminal_clock_set", offset_ms=offset)
@@ -386,11 +392,14 @@ class ZkTerminal:
         )
         if not is_news:
             return
+        measured = ClockMeasured(
+            offset_ms=offset, round_trip_ms=round_trip, error_ms=self._terminal_clock.error_ms
+        )
         try:
             await self._parts.events.accept(
                 ClockMeasured.model_fields["TYPE"].default,
                 "clock",
-                body=ClockMeasured(offset_ms=offset, round_trip_ms=round_trip).model_dump(),
+                body=measured.model_dump(),
                 observed_ns=self._parts.clock.now(),
                 clock=self._parts.clock_quality(),
             )
@@ -400,7 +409,7 @@ class ZkTerminal:
         self._told_offset_ms, self._told_offset_ns = offset, now
 
     def _report(self) -> None:
-        health, offset = self._parts.health, self._offset_ms
+        health, offset = self._parts.health, self._terminal_clock.offset_ms
         if "spool" in self._complaints:
             health.report("degraded", "spool_full", self._complaints["spool"])
         elif offset is not None and abs(offset) > CLOCK_LIMIT_MS:

@@ -1,17 +1,12 @@
-from contracts.timestamps import NS
-from edge_agent.core.zk_facts import ClockRead
 from edge_agent.core.zk_punches import (
-    clock_offset_ms,
     describe_offset,
     number_live,
     number_stored,
     punch,
-    round_trip_ms,
 )
-from edge_agent.core.zk_records import Attendance, TerminalTime, local_time
+from edge_agent.core.zk_records import Attendance, TerminalTime
 
 TIME = TerminalTime(2026, 11, 24, 9, 0, 0)
-NOW = 1_790_000_000 * NS
 
 
 def scan(user="1001", *, direction="in", time=TIME, raw=b"\x01"):
@@ -38,22 +33,6 @@ def test_the_wire_form_keeps_what_the_terminal_said():
     body = punch(number_live(scan(raw=b"\xab\xcd")), origin="live", offset_ms=-1200)
     assert (body.terminal_user, body.terminal_time) == ("1001", "2026-11-24T09:00:00")
     assert (body.raw, body.origin, body.terminal_offset_ms) == ("abcd", "live", -1200)
-
-
-def offset(shown_ns: int, *, zone: int = 480) -> int:
-    read = ClockRead(
-        time=local_time(shown_ns, utc_offset_minutes=zone), asked_ns=10 * NS, answered_ns=12 * NS
-    )
-    assert round_trip_ms(read) == 2000
-    # asked and answered 4 and 2 seconds ago: the question stood 3 s ago halfway
-    return clock_offset_ms(read, now=NOW, monotonic_ns=14 * NS, utc_offset_minutes=zone)
-
-
-def test_the_offset_is_taken_halfway_and_half_a_second_into_the_display():
-    assert offset(NOW - 3 * NS) == 500
-    assert offset(NOW - 3 * NS + 120 * NS) == 120_500
-    assert offset(NOW - 3 * NS - 90 * NS) == -89_500
-    assert offset(NOW - 3 * NS, zone=0) == 500
 
 
 def test_an_offset_in_words():
