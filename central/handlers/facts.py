@@ -10,8 +10,7 @@ from contracts.wire.footage import FootageLinkFact
 from contracts.wire.presence import DeviceHealthFact, PresenceFact
 
 KINDS: dict[str, type[Fact]] = {
-    model.model_fields["KIND"].default: model
-    for model in (PunchFact, PresenceFact, DeviceHealthFact, FootageLinkFact)
+    model.KIND: model for model in (PunchFact, PresenceFact, DeviceHealthFact, FootageLinkFact)
 }
 
 

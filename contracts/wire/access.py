@@ -1,21 +1,21 @@
 """Punches: raw scans of a fingerprint terminal."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from contracts.wire.envelope import WireModel
+from contracts.wire.envelope import EventBody, Statement
 
 Verify = Literal["password", "finger", "card", "face", "other"]
 Direction = Literal["in", "out", "break_out", "break_in", "overtime_in", "overtime_out", "unknown"]
 
 
-class Punched(WireModel):
+class Punched(EventBody):
     """Body of ``up/punch``. One attendance record of a terminal, live or fetched from its store.
 
     `key` names the record in the terminal, so that the live event and the stored record of the same
     scan are one punch: ``{user}|{time}|{verify}|{direction}|{n}``, `n` counting equal ones.
     """
 
-    TYPE: Literal["punch"] = "punch"
+    TYPE: ClassVar[str] = "punch"
     key: str
     terminal_user: str
     terminal_time: str
@@ -29,10 +29,10 @@ class Punched(WireModel):
     """The record's bytes in hex, as evidence."""
 
 
-class PunchFact(WireModel):
+class PunchFact(Statement):
     """A punch as the gateway states it to central."""
 
-    KIND: Literal["punch"] = "punch"
+    KIND: ClassVar[str] = "punch"
     id: str
     device: str
     seq: int

@@ -1,10 +1,10 @@
 """What a device is and how it fares."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from contracts.wire.envelope import WireModel
+from contracts.wire.envelope import EventBody, WireModel
 
 DeviceClass = Literal["camera", "fingerprint_terminal", "agent"]
 Health = Literal["online", "degraded", "offline"]
@@ -61,10 +61,10 @@ class DeviceState(WireModel):
     clock_offset_ms: int | None = None
 
 
-class ClockMeasured(WireModel):
+class ClockMeasured(EventBody):
     """Body of ``up/clock``: the device's own clock minus the agent's."""
 
-    TYPE: Literal["clock.measured"] = "clock.measured"
+    TYPE: ClassVar[str] = "clock.measured"
     offset_ms: int
     round_trip_ms: int
     error_ms: int | None = None

@@ -6,10 +6,18 @@ signature covers the canonical bytes of everything but itself.
 """
 
 import json
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from cryptography import x509
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    ValidationError,
+    model_serializer,
+    model_validator,
+)
 
 from contracts.canonical import canonical_bytes, digest
 from contracts.errors import Denied, ProtocolError
@@ -24,6 +32,47 @@ class WireModel(BaseModel):
     """A message: immutable, and tolerant of fields that a newer sender adds."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Labelled(WireModel):
+    """A message whose JSON says what it is, under the key `LABEL`.
+
+    The label is a constant of the class, not a field. JSON without it is taken for what its topic
+    says; JSON with another one is refused.
+    """
+
+    LABEL: ClassVar[str]
+
+    @classmethod
+    def label(cls) -> str:
+        """What the message is."""
+        name: str = getattr(cls, cls.LABEL)
+        return name
+
+    @model_serializer(mode="wrap")
+    def _with_label(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {self.LABEL: self.label(), **fields(self)}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_another(cls, data: Any) -> Any:
+        if isinstance(data, dict) and data.get(cls.LABEL, cls.label()) != cls.label():
+            raise ValueError(f"{cls.LABEL} {data[cls.LABEL]!r} is not {cls.label()!r}")
+        return data
+
+
+class EventBody(Labelled):
+    """Body of an envelope; `TYPE` is also the envelope's `type`."""
+
+    LABEL: ClassVar[str] = "TYPE"
+    TYPE: ClassVar[str]
+
+
+class Statement(Labelled):
+    """A fact or an order; `KIND` is also the last part of its topic."""
+
+    LABEL: ClassVar[str] = "KIND"
+    KIND: ClassVar[str]
 
 
 class StampClock(WireModel):

@@ -1,10 +1,10 @@
 """Footage: what is recorded, what is missing and why, and how it is bound to steps of a case."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from contracts.wire.envelope import WireModel
+from contracts.wire.envelope import Statement, WireModel
 
 GapCause = Literal[
     "camera_unreachable",
@@ -48,10 +48,10 @@ class StreamCoverage(WireModel):
     clock_offset_ms: int | None = None
 
 
-class FootageLinkFact(WireModel):
+class FootageLinkFact(Statement):
     """The footage bound to one step; stated again with a higher revision when it changes."""
 
-    KIND: Literal["footage_link"] = "footage_link"
+    KIND: ClassVar[str] = "footage_link"
     step: str
     case: str
     place: str

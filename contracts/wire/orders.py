@@ -1,10 +1,10 @@
 """What central tells a gateway: who and what is where, and which step runs at which place."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from contracts.wire.envelope import WireModel
+from contracts.wire.envelope import Statement, WireModel
 
 
 class PlaceEntry(WireModel):
@@ -36,10 +36,10 @@ class PersonEntry(WireModel):
     terminal_users: tuple[str, ...] = ()
 
 
-class SiteOrder(WireModel):
+class SiteOrder(Statement):
     """The site's register; replaces what the gateway knew when `version` is higher."""
 
-    KIND: Literal["site"] = "site"
+    KIND: ClassVar[str] = "site"
     id: str
     version: int
     site: str
@@ -49,10 +49,10 @@ class SiteOrder(WireModel):
     persons: Annotated[tuple[PersonEntry, ...], Field(max_length=20_000)]
 
 
-class StepOrder(WireModel):
+class StepOrder(Statement):
     """A step of a case began or ended at a place; asks for its footage to be bound and held."""
 
-    KIND: Literal["step"] = "step"
+    KIND: ClassVar[str] = "step"
     id: str
     """Event id; the same event told twice has one effect."""
     step: str

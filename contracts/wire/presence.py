@@ -1,20 +1,20 @@
 """Presence: from what a detector saw in single pictures to intervals at a post."""
 
-from typing import Literal
+from typing import ClassVar, Literal
 
-from contracts.wire.envelope import WireModel
+from contracts.wire.envelope import Statement
 
 PresenceState = Literal["present", "absent", "unknown"]
 
 
-class PresenceFact(WireModel):
+class PresenceFact(Statement):
     """Somebody was, or was provably not, at a post. Always suspected: a camera alone proves nobody.
 
     An interval is stated when it opens (`to_ns` None) and again under the same id when it closes;
     `revision` grows, and the highest one counts.
     """
 
-    KIND: Literal["presence"] = "presence"
+    KIND: ClassVar[str] = "presence"
     id: str
     revision: int
     place: str
@@ -29,10 +29,10 @@ class PresenceFact(WireModel):
     """Name and version of the detector."""
 
 
-class DeviceHealthFact(WireModel):
+class DeviceHealthFact(Statement):
     """A device's health changed."""
 
-    KIND: Literal["health"] = "health"
+    KIND: ClassVar[str] = "health"
     id: str
     device: str
     health: Literal["online", "degraded", "offline"]

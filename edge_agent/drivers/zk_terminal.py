@@ -352,7 +352,7 @@ class ZkTerminal:
 
     async def _accept_one(self, body: Punched) -> None:
         is_new = await self._parts.events.accept(
-            Punched.model_fields["TYPE"].default,
+            Punched.TYPE,
             "punch",
             body=body.model_dump(mode="json"),
             observed_ns=self._parts.clock.now(),
@@ -397,7 +397,7 @@ class ZkTerminal:
         )
         try:
             await self._parts.events.accept(
-                ClockMeasured.model_fields["TYPE"].default,
+                ClockMeasured.TYPE,
                 "clock",
                 body=measured.model_dump(),
                 observed_ns=self._parts.clock.now(),

@@ -29,9 +29,6 @@ MOST_WAITING = 1024
 """Events of one device that may wait for an earlier one. The device keeps them until acknowledged,
 so what does not fit is not lost."""
 
-# Fields of their models, hence not readable as attributes of the class.
-_PUNCHED: str = Punched.model_fields["TYPE"].default
-_CLOCK_MEASURED: str = ClockMeasured.model_fields["TYPE"].default
 _INSIST_NS = 60 * NS
 _DESC_TRIES = 8
 _DESC_WAIT_S = 0.25
@@ -187,13 +184,13 @@ class EventIntake:
     ) -> AcceptedEvent:
         event = AcceptedEvent(envelope=envelope, raw=raw, digest=envelope.digest())
         try:
-            if envelope.type == _PUNCHED:
+            if envelope.type == Punched.TYPE:
                 punched = Punched.model_validate(envelope.body)
                 fact = punch_fact(envelope, punched, where, known_offset_ms=offset_ms)
                 return AcceptedEvent(
                     envelope=envelope, raw=raw, digest=event.digest, punched=punched, punch=fact
                 )
-            if envelope.type == _CLOCK_MEASURED:
+            if envelope.type == ClockMeasured.TYPE:
                 clock = ClockMeasured.model_validate(envelope.body)
                 return AcceptedEvent(envelope=envelope, raw=raw, digest=event.digest, clock=clock)
         except ValidationError as exc:

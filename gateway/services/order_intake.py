@@ -9,9 +9,6 @@ from pydantic import ValidationError
 from contracts.wire.orders import SiteOrder, StepOrder
 from gateway.ports import Message, Register, StepStore
 
-_SITE: str = SiteOrder.model_fields["KIND"].default
-_STEP: str = StepOrder.model_fields["KIND"].default
-
 _log = structlog.get_logger()
 
 
@@ -49,13 +46,13 @@ class OrderIntake:
         self._changed()
 
     async def _take(self, kind: str, payload: bytes) -> None:
-        if kind == _SITE:
+        if kind == SiteOrder.KIND:
             order = SiteOrder.model_validate_json(payload)
             if order.site != self._site:
                 _log.error("order_for_another_site", site=order.site)
             elif await self._store.put_site(order):
                 _log.info("register_replaced", version=order.version, devices=len(order.devices))
-        elif kind == _STEP:
+        elif kind == StepOrder.KIND:
             await self._store.put_step(StepOrder.model_validate_json(payload))
         else:
             _log.warning("order_unknown", kind=kind)
