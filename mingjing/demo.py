@@ -178,6 +178,7 @@ def _login_rows(site: RunningSite) -> list[str]:
     roles = {
         provision.INSPECTOR: "监察员 inspector",
         provision.CLERK: "窗口人员 clerk",
+        provision.SECOND_CLERK: "窗口人员 second clerk",
         provision.UNIT_HEAD: "科室负责人 unit head",
         "admin": "管理员 administrator (首次登录须改密码 / asks for a new one at first sign-in)",
     }

@@ -23,8 +23,8 @@ SITE_NAME = "示范区政务服务中心"
 PLACE = "counter-07"
 CAMERA = "cam-07-front"
 TERMINAL = "zk-07"
-CLERK, INSPECTOR, UNIT_HEAD = "liu-yang", "zhou-zheng", "chen-gang"
-CLERK_TERMINAL_USER = "1001"
+CLERK, SECOND_CLERK, INSPECTOR, UNIT_HEAD = "liu-yang", "sun-lei", "zhou-zheng", "chen-gang"
+CLERK_TERMINAL_USER, SECOND_CLERK_TERMINAL_USER = "1001", "1002"
 
 SIMULATOR_USER = "mingjing"
 
@@ -347,12 +347,16 @@ def _site() -> Table:
         ],
         "persons": [
             _person(CLERK, "刘洋", [CLERK_TERMINAL_USER]),
+            # An inspection on the spot takes two (the flow's 现场核查).
+            _person(SECOND_CLERK, "孙磊", [SECOND_CLERK_TERMINAL_USER]),
             _person(INSPECTOR, "周正", []),
             _person(UNIT_HEAD, "陈刚", []),
         ],
         "users": [
             {"username": "admin", "role": "administrator"},
-            {"username": CLERK, "role": "clerk", "person": CLERK},
+            # Who works at a counter may watch its live picture: `place`.
+            {"username": CLERK, "role": "clerk", "person": CLERK, "place": PLACE},
+            {"username": SECOND_CLERK, "role": "clerk", "person": SECOND_CLERK, "place": PLACE},
             {"username": UNIT_HEAD, "role": "unit_head", "person": UNIT_HEAD},
             {"username": INSPECTOR, "role": "inspector", "person": INSPECTOR},
         ],

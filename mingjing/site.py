@@ -223,7 +223,7 @@ async def _start_programs(site: RunningSite, options: RunOptions, say: Say) -> N
         camera = _program(site, "camera", [*arguments, *options.camera_arguments])
         await _start(camera, _listens(layout.ports.camera))
     say(f"模拟指纹机 / simulated terminal: {_LOCAL}:{layout.ports.terminal}")
-    terminal = _program(site, "terminal", _terminal(layout), takes_orders=True)
+    terminal = _program(site, "terminal", terminal_arguments(layout), takes_orders=True)
     await _start(terminal, _listens(layout.ports.terminal))
     say("边缘代理 / edge agent")
     agent = _program(site, "agent", ["-m", "edge_agent", "--config", str(layout.agent)])
@@ -260,12 +260,13 @@ def _camera(layout: Layout, portrait: Path) -> list[str]:
     ]  # fmt: skip
 
 
-def _terminal(layout: Layout) -> list[str]:
+def terminal_arguments(layout: Layout) -> list[str]:
+    """How the terminal's simulator is started. Everybody can read a command line: no secrets."""
     return [
         "-m", "mingjing.simulators.zk_terminal",
         "--port", str(layout.ports.terminal),
-        "--comm-key", layout.comm_key.read_text().strip(),
-        "--users", provision.CLERK_TERMINAL_USER,
+        "--comm-key-file", str(layout.comm_key),
+        "--users", f"{provision.CLERK_TERMINAL_USER},{provision.SECOND_CLERK_TERMINAL_USER}",
     ]  # fmt: skip
 
 

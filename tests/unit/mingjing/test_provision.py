@@ -4,11 +4,13 @@ from pathlib import Path
 
 import pytest
 
+from central.adapters.site_files import read_site
 from contracts.clock import SystemClock
 from contracts.errors import InvalidInput, Unavailable
 from mingjing.engines.nats import NatsOptions, config_text
 from mingjing.provision import (
     CAMERA,
+    PLACE,
     TERMINAL,
     Layout,
     Ports,
@@ -17,6 +19,8 @@ from mingjing.provision import (
     parse_camera_url,
     provision,
 )
+from mingjing.simulators.zk_terminal import parse_arguments
+from mingjing.site import terminal_arguments
 
 NOW = SystemClock().now()
 
@@ -100,6 +104,28 @@ def test_register_names_every_device_of_the_agent(tmp_path: Path) -> None:
     assert {d["place"] for d in site["devices"]} == {p["id"] for p in site["places"]}
     persons = {p["id"] for p in site["persons"]}
     assert {u.get("person") for u in site["users"]} - {None} == persons
+
+
+def test_central_reads_the_register_of_a_new_site(tmp_path: Path) -> None:
+    """Clerks may watch their counter, an inspection finds its two persons, all have a unit."""
+    register = read_site(made(tmp_path).site)
+    clerks = [user for user in register.users if user.role == "clerk"]
+    assert {user.person: user.place for user in clerks} == {"liu-yang": PLACE, "sun-lei": PLACE}
+    numbers = {person.id: person.terminal_users for person in register.persons}
+    assert (numbers["liu-yang"], numbers["sun-lei"]) == (("1001",), ("1002",))
+    assert all(person.unit for person in register.persons)
+
+
+def test_terminal_simulator_gets_its_key_in_a_file(tmp_path: Path) -> None:
+    """The key is not on the command line, and every finger of the register is enrolled."""
+    layout = made(tmp_path)
+    arguments = terminal_arguments(layout)
+    key = layout.comm_key.read_text().strip()
+    assert key not in arguments
+    parsed = parse_arguments(arguments[2:])
+    assert parsed.comm_key_file.read_text().strip() == key
+    persons = read_site(layout.site).persons
+    assert parsed.users.split(",") == [u for person in persons for u in person.terminal_users]
 
 
 def test_own_camera_password_stands_in_one_private_file_only(tmp_path: Path) -> None:
