@@ -59,6 +59,10 @@ def device(view: DeviceView) -> s.Device:
         spool_pending=0 if fact is None else fact.spool_pending,
         clock_offset_ms=None if fact is None else fact.clock_offset_ms,
         streams=[f"{view.device.id}.{name}" for name in view.device.streams],
+        maker=fact.maker if fact is not None else "",
+        model=fact.model if fact is not None else "",
+        firmware=fact.firmware if fact is not None else "",
+        serial=fact.serial if fact is not None else "",
     )
 
 

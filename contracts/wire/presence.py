@@ -30,7 +30,7 @@ class PresenceFact(Statement):
 
 
 class DeviceHealthFact(Statement):
-    """A device's health changed."""
+    """A device's health changed, or what it says it is; empty where it does not say."""
 
     KIND: ClassVar[str] = "health"
     id: str
@@ -41,3 +41,7 @@ class DeviceHealthFact(Statement):
     at_ns: int
     spool_pending: int = 0
     clock_offset_ms: int | None = None
+    maker: str = ""
+    model: str = ""
+    firmware: str = ""
+    serial: str = ""

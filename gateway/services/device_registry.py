@@ -26,6 +26,9 @@ _TICK_S = 1.0
 _CLOCK_NEWS_MS = 500
 """A clock offset that moved by more than this is worth a fact of its own."""
 
+_OWN_WORD = ("model", "firmware", "serial")
+_IDENTITY = ("maker", *_OWN_WORD)
+
 _log = structlog.get_logger()
 
 
@@ -53,6 +56,7 @@ class DeviceRegistry:
         self._listen = listen
         self._sightings: dict[str, Sighting] = {}
         self._streams: dict[str, tuple[str, ...]] = {}
+        self._identities: dict[str, dict[str, str]] = {}
         self._stated: dict[str, DeviceHealthFact] | None = None
         self._conditions: dict[str, Condition] = {}
         self._caused: dict[str, Condition] = {}
@@ -120,8 +124,13 @@ class DeviceRegistry:
             last = self._stated.get(device)
             if condition.cause == "starting" and sighting.state is None and last is not None:
                 continue  # we started anew; its state has not been read yet
-            if last is None or _is_news(last, condition, _clock_offset(sighting)):
-                self._stated[device] = await self._state(device, sighting, condition, now)
+            identity = _settled(self._identities.get(device), last)
+            if (
+                last is None
+                or identity != _identity(last)
+                or _is_news(last, condition, _clock_offset(sighting))
+            ):
+                self._stated[device] = await self._state(device, condition, now, identity)
             await self._name_cause(device, condition, site)
 
     def _see(
@@ -145,13 +154,17 @@ class DeviceRegistry:
             raise InvalidInput(f"names {desc.device}, not {device}", field="desc.device")
         await self._store.put_description(desc)
         self._streams[device] = desc.streams
+        self._identities[device] = _identity(desc)
         self._see(device, message.stored_at)
 
     async def _state(
-        self, device: str, sighting: Sighting, condition: Condition, now: WallTime
+        self, device: str, condition: Condition, now: WallTime, identity: dict[str, str]
     ) -> DeviceHealthFact:
+        sighting = self._sightings[device]
         fact = DeviceHealthFact(
-            id=derived_id("health", device, now, condition.health, condition.cause),
+            id=derived_id(
+                "health", device, now, condition.health, condition.cause, *identity.values()
+            ),
             device=device,
             health=condition.health,
             cause=condition.cause,
@@ -159,6 +172,7 @@ class DeviceRegistry:
             at_ns=now,
             spool_pending=sighting.state.spool_pending if sighting.state else 0,
             clock_offset_ms=_clock_offset(sighting),
+            **identity,
         )
         await self._store.state_health(fact)
         _log.info("device_health", device=device, health=fact.health, cause=fact.cause)
@@ -179,6 +193,25 @@ class DeviceRegistry:
         except Unavailable:
             return  # the media process restarts; told again at the next tick
         self._caused[device] = condition
+
+
+def _identity(said: DeviceDesc | DeviceHealthFact | None) -> dict[str, str]:
+    """What a device says it is, as far as it is said on."""
+    if said is None:
+        return dict.fromkeys(_IDENTITY, "")
+    return {name: getattr(said, name) for name in _IDENTITY}
+
+
+def _settled(said: dict[str, str] | None, last: DeviceHealthFact | None) -> dict[str, str]:
+    """What to state: what the device says, or what we stated last while it says nothing.
+
+    We read descriptions anew after a restart, and an agent that starts describes its devices
+    before it has reached them.
+    """
+    before = _identity(last)
+    if said is None or not any(said[name] for name in _OWN_WORD):
+        return before if any(before.values()) else said or before
+    return said
 
 
 def _clock_offset(sighting: Sighting) -> int | None:

@@ -58,6 +58,10 @@ def health(number: int) -> DeviceHealthFact:
         health="offline" if number % 2 else "online",
         cause="unreachable" if number % 2 else "ok",
         at_ns=T0 + number // 2 * NS,
+        maker="海康威视",
+        model=f"DS-{number}",
+        firmware="V5.7",
+        serial="S-1",
     )
 
 
@@ -177,6 +181,8 @@ async def test_facts_show_on_the_case_page(central: RunningCentral) -> None:
         ("cam-08-front", "planned"),
         ("zk-07", "planned"),
     ]
+    about = [[d[name] for name in ("maker", "model", "firmware", "serial")] for d in devices[:2]]
+    assert about == [["海康威视", "DS-5", "V5.7", "S-1"], ["", "", "", ""]]
     assert devices[0]["detail"] == "连不上设备：检查电源、网线和地址"
     row = (await ok(await clerk.get("/api/cases")))["items"][0]
     assert row["coverage_permille"] == 902

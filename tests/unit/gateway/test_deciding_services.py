@@ -134,6 +134,42 @@ async def test_health_is_stated_when_it_changes(store: StateStore, clock: Manual
     ]
 
 
+async def test_what_a_device_says_it_is_is_stated_with_its_health(
+    store: StateStore, clock: ManualClock
+):
+    """When it is told and when it changes; a restart here or there forgets nothing."""
+
+    async def describe(desk: Registry, **fields: str) -> None:
+        desc = DeviceDesc(
+            device=CAMERA, device_class="camera", maker="海康威视", certificate="", **fields
+        )
+        clock.advance(1)
+        raw = desc.model_dump_json().encode()
+        await desk.registry.handle([message(topics.desc("demo", CAMERA), raw, clock.now())])
+
+    async def stated() -> list[tuple[str, str, str, str]]:
+        found = [DeviceHealthFact.model_validate_json(f) for f in await facts(store)]
+        return [(f.maker, f.model, f.firmware, f.serial) for f in found]
+
+    desk = Registry(store, clock)
+    await desk.say("online", "ok")
+    await describe(desk)
+    await describe(desk, model="DS-2CD", firmware="V5.7", serial="S-1")
+    told = [("", "", "", ""), ("海康威视", "", "", ""), ("海康威视", "DS-2CD", "V5.7", "S-1")]
+    assert await stated() == told
+    await describe(desk, model="DS-2CD", firmware="V5.7", serial="S-1")
+    again = Registry(store, clock)
+    clock.advance(1)
+    await again.say("online", "ok")
+    await describe(again)
+    assert await stated() == told
+    clock.advance(1)
+    await again.say("degraded", "clock_wrong")
+    assert (await stated())[3:] == told[2:]
+    await describe(again, model="DS-2CD", firmware="V5.8")
+    assert (await stated())[4:] == [("海康威视", "DS-2CD", "V5.8", "")]
+
+
 async def test_our_own_deafness_makes_nobody_offline(store: StateStore, clock: ManualClock):
     """While the broker is away silence proves nothing, nor right after."""
     desk = Registry(store, clock)
