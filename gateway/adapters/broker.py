@@ -167,7 +167,11 @@ class NatsBroker:
         async def on_closed() -> None:
             lost.set()
 
+        last_error = ""
+
         async def on_error(exc: Exception) -> None:
+            nonlocal last_error
+            last_error = _text(exc)
             _log.debug("broker_error", reason=_text(exc))
 
         client = Client()
@@ -179,6 +183,9 @@ class NatsBroker:
                 name="gateway",
                 tls=self._options.tls,
                 allow_reconnect=False,
+                # Without this the library would knock sixty times before it says a word.
+                max_reconnect_attempts=1,
+                reconnect_time_wait=0,
                 connect_timeout=5,
                 ping_interval=5,
                 max_outstanding_pings=2,
@@ -188,7 +195,9 @@ class NatsBroker:
             await self._ensure_streams(client)
         except _FAILURES as exc:
             if not quiet:
-                _log.warning("broker_unreachable", url=self._options.url, reason=_text(exc))
+                # The library ends with "no servers"; what it was told on the way says why.
+                reason = last_error or _text(exc)
+                _log.warning("broker_unreachable", url=self._options.url, reason=reason)
             await client.close()
             return None
         return client

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
+from structlog.testing import capture_logs
 
 from contracts.clock import SystemClock
 from contracts.wire import topics
@@ -19,6 +20,7 @@ pytestmark = pytest.mark.integration
 class NatsSite:
     def __init__(self, site: RealSite, reader: str = "gateway") -> None:
         self._site = site
+        self.url = site.server.url
         self.broker = NatsBroker(
             BrokerOptions(
                 url=site.server.url,
@@ -92,6 +94,24 @@ async def test_starts_with_the_broker_down(real_site: RealSite):
         await real_site.server.start()
         await until(lambda: site.broker.connected)
         running.cancel()
+
+
+async def test_a_broker_that_is_away_is_told_promptly(real_site: RealSite):
+    """Said once within seconds, not after the library's two minutes, and tried on for ever."""
+    await real_site.server.stop()
+    site = NatsSite(real_site)
+    with capture_logs() as lines:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(site.broker.run())
+            await until(lambda: any(line["event"] == "broker_unreachable" for line in lines))
+            assert not site.broker.connected
+            await real_site.server.start()
+            await until(lambda: site.broker.connected)
+            running.cancel()
+    told = [line for line in lines if line["log_level"] != "debug"]
+    assert [line["event"] for line in told] == ["broker_unreachable", "broker_connected"]
+    assert told[0]["url"] == site.url
+    assert "no servers" not in told[0]["reason"]
 
 
 async def test_a_new_reader_begins_at_the_beginning(real_site: RealSite):
