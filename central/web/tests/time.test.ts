@@ -48,6 +48,7 @@ describe('durations', () => {
   it('sign a clock offset', () => {
     expect(offsetText(840)).toBe('+0.84 s')
     expect(offsetText(-20)).toBe('−0.02 s')
+    expect(offsetText(-2)).toBe('0.00 s')
   })
 })
 

@@ -8,6 +8,7 @@ import type {
   Item,
   Material,
   Me,
+  Person,
   Place,
   Register,
   Retrieval,
@@ -25,6 +26,7 @@ export const api = {
   password: (old: string, next: string) => post<void>('/password', { old, new: next }),
 
   places: () => get<Place[]>('/places'),
+  persons: () => get<Person[]>('/persons'),
   devices: () => get<Device[]>('/devices'),
   streams: () => get<Stream[]>('/live/streams'),
 

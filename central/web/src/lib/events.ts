@@ -11,10 +11,13 @@ export interface Line {
   text: string
 }
 
+/** How somebody punched: in by finger. */
+export const punchHow = (p: PunchMark) => t('timeline.punchHow', { verify: word('verify', p.verify), direction: word('direction', p.direction) })
+
 const joined = (...parts: (string | null | undefined)[]) => parts.filter(Boolean).join(t('app.sep'))
 
 function punchText(p: PunchMark): string {
-  return joined(p.person_name || t('app.none'), `${word('verify', p.verify)}${word('direction', p.direction)}`, p.device)
+  return joined(p.person_name || t('app.none'), punchHow(p), p.device)
 }
 
 /** Lines of the steps that have begun and of what the timeline holds. */

@@ -133,8 +133,10 @@ export function ago(at: number, now: number, lang: Lang): string {
 
 /** `+0.84 s`, with a true minus sign. */
 export function offsetText(ms: number): string {
-  const sign = ms < 0 ? '−' : '+'
-  return `${sign}${(Math.abs(ms) / 1000).toFixed(2)} s`
+  const figure = (Math.abs(ms) / 1000).toFixed(2)
+  // Nothing is neither ahead nor behind.
+  const sign = Number(figure) === 0 ? '' : ms < 0 ? '−' : '+'
+  return `${sign}${figure} s`
 }
 
 /**
