@@ -222,11 +222,13 @@ class MqttUplink:
                 await self._take(self._ack)
 
     async def _take(self, ack: Ack) -> None:
+        if ack.rejected is not None and self._owed_since_ns is not None:
+            # A refusal is an answer: its reason is not to be replaced by the alarm about silence.
+            self._owed_since_ns = self._clock.monotonic_ns()
         try:
             await self._spool.acknowledge(ack.seq)
         except InvalidInput as exc:
-            self._alarm("internal", str(exc))
-            self._health.report("degraded", "internal_error", str(exc))
+            self._disagree(ack, exc)
             return
         if self._flight and self._flight[0] <= ack.seq:
             while self._flight and self._flight[0] <= ack.seq:
@@ -243,6 +245,16 @@ class MqttUplink:
             self._alarm("rejected", detail)
             self._health.report("degraded", "gateway_refused", detail)
         self._wake.set()
+
+    def _disagree(self, ack: Ack, mine: InvalidInput) -> None:
+        """The gateway has stored more than was made here; when it says why, that is what counts."""
+        if ack.rejected is None:
+            self._alarm("internal", str(mine))
+            self._health.report("degraded", "internal_error", str(mine))
+        else:
+            detail = f"网关拒收：{ack.rejected}（{mine}）"
+            self._alarm("rejected", detail)
+            self._health.report("degraded", "gateway_refused", detail)
 
     async def _watch_spool(self) -> NoReturn:
         seq = 0

@@ -19,12 +19,16 @@ SITE = "demo"
 
 
 class GatewayDouble:
-    """`answers` False keeps it silent; `rejects` makes it refuse the next event with a text."""
+    """`answers` False keeps it silent; `rejects` makes it refuse the next event with a text.
+
+    `head` is what it has stored already, of a spool that nobody has any more.
+    """
 
     def __init__(self, broker) -> None:
         self._broker = broker
         self.answers = True
         self.rejects: str | None = None
+        self.head = 0
         self.stored = []
         self.seen = 0
         self.refused = []
@@ -97,7 +101,7 @@ class GatewayDouble:
             self.stored.append(envelope)
         await message.ack()
         if self.answers:
-            seq = self.stored[-1].seq if self.stored else 0
+            seq = self.stored[-1].seq if self.stored else self.head
             answer = Ack(seq=seq, rejected=self.rejects)
             subject = topics.subject(topics.ack(SITE, envelope.device))
             await self._nats.publish(subject, answer.model_dump_json().encode())

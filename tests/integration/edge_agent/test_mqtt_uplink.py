@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 
 import pytest
+from structlog.testing import capture_logs
 
 from contracts.clock import SystemClock
 from contracts.signing import PemSigner
@@ -204,6 +205,23 @@ async def test_another_devices_certificate_is_told_by_silence_not_by_loss(broker
         await until(lambda: device.board.state().cause == "gateway_unreachable", 30)
         assert (await device.spool.level()).pending == 3
         assert gateway.stored == []
+
+
+async def test_a_lost_spool_shows_the_reason_of_the_gateway(broker, device) -> None:
+    """The gateway holds events of a spool that is gone: it says what to do, and that stays."""
+    device.options = replace(device.options, resend_s=0.2, alarm_s=2)
+    with capture_logs() as lines:
+        async with GatewayDouble(broker).running() as gateway, device.connected():
+            gateway.head, gateway.rejects = 40, "暂存库丢失或被替换，请重新登记该设备"
+            await device.punch(0, 2)
+            state = await until(lambda: gateway.says(DEVICE, "gateway_refused"))
+            assert "请重新登记该设备" in state.detail
+            assert "本机只产生到 2" in state.detail
+            # both are sent again for far longer than it takes to call a gateway silent
+            enough = gateway.seen + 2 * 16
+            await until(lambda: gateway.seen >= enough, 30)
+            assert (await device.spool.level()).pending == 2
+    assert [line["kind"] for line in lines if line["event"] == "uplink_alarm"] == ["rejected"]
 
 
 async def test_an_ack_beyond_what_was_made_lets_nothing_go(broker, device) -> None:
