@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import and_, insert, or_, select
+from sqlalchemy import and_, func, insert, or_, select
 from sqlalchemy.dialects.postgresql import insert as upsert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -105,21 +105,30 @@ class SqlFacts:
 
 
 def _punch(site: str, fact: PunchFact) -> Any:
-    return (
-        upsert(punches)
-        .values(
-            id=fact.id,
-            site=site,
-            device=fact.device,
-            seq=fact.seq,
-            place=fact.place,
-            person=fact.person,
-            at_ns=fact.at_ns,
-            body=fact.model_dump(mode="json"),
-        )
-        .on_conflict_do_nothing()
-        .returning(punches.c.id)
+    new = upsert(punches).values(
+        id=fact.id,
+        site=site,
+        device=fact.device,
+        seq=fact.seq,
+        place=fact.place,
+        person=fact.person,
+        at_ns=fact.at_ns,
+        body=fact.model_dump(mode="json"),
     )
+    kept = punches.c
+    revision = func.coalesce(kept.body["revision"].as_integer(), 0)
+    return new.on_conflict_do_update(
+        index_elements=[kept.id],
+        set_={name: new.excluded[name] for name in ("place", "person", "body")},
+        where=and_(
+            revision < fact.revision,
+            kept.site == site,
+            kept.device == fact.device,
+            # A later register may add, never replace, whose punch it was.
+            or_(kept.person.is_(None), kept.person == new.excluded.person),
+            or_(kept.place.is_(None), kept.place == new.excluded.place),
+        ),
+    ).returning(kept.id)
 
 
 def _presence(site: str, fact: PresenceFact) -> Any:

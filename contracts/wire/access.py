@@ -30,7 +30,11 @@ class Punched(EventBody):
 
 
 class PunchFact(Statement):
-    """A punch as the gateway states it to central."""
+    """A punch as the gateway states it to central.
+
+    Stated again under the same id with a higher `revision` when a register that came later says
+    whose it is or where the terminal stands; the highest counts.
+    """
 
     KIND: ClassVar[str] = "punch"
     id: str
@@ -46,3 +50,4 @@ class PunchFact(Statement):
     direction: Direction
     origin: Literal["live", "stored"]
     terminal_offset_ms: int | None = None
+    revision: int = 0

@@ -5,6 +5,7 @@ Invariants:
 1. An event, what it means and the facts it makes are written in one transaction, or none is.
 2. The events of a device form one unbroken chain: number n is there only with all before it.
 3. A fact leaves the outbox only after the broker confirmed it; the outbox keeps order.
+4. A punch that was stated without its person or place is in `unnamed`, until a register names both.
 
 ``synchronous=FULL`` makes a returned commit survive a power cut. One thread owns the connection;
 the event loop never waits for the disk itself.
@@ -21,6 +22,7 @@ from typing import Any, TypeVar
 
 from contracts.errors import Conflict, Unavailable
 from contracts.timestamps import WallTime
+from contracts.wire.access import PunchFact
 from contracts.wire.devices import DeviceDesc
 from contracts.wire.footage import FootageLinkFact
 from contracts.wire.orders import SiteOrder, StepOrder
@@ -28,8 +30,15 @@ from contracts.wire.presence import DeviceHealthFact, PresenceFact
 from gateway.core.event_chain import AcceptedEvent, ChainHead
 from gateway.core.facts import Fact, WireFact, encode_fact
 from gateway.core.linking import LinkedStep, merge_step
+from gateway.core.punches import Whereabouts, is_complete, named
 
-_VERSION = 1
+_VERSION = 2
+_UNNAMED = """
+CREATE TABLE unnamed (
+    event_id TEXT PRIMARY KEY,
+    body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+"""
 _SCHEMA = """
 CREATE TABLE event (
     device TEXT NOT NULL,
@@ -78,6 +87,8 @@ CREATE TABLE outbox (
     payload BLOB NOT NULL
 ) STRICT;
 """
+_UPGRADES = {1: _UNNAMED}
+"""What leads from each older version to the next."""
 
 T = TypeVar("T")
 
@@ -124,8 +135,11 @@ class StateStore:
         """Store events, what they mean and the facts they make, in one transaction."""
 
         def write(db: sqlite3.Connection) -> None:
-            for event in events:
-                _insert_event(db, event)
+            unnamed = [fact for event in events if (fact := _insert_event(db, event))]
+            site = self._register(db) if unnamed else None
+            if site is not None:
+                # It may have come between the look at it and now.
+                _name(db, unnamed, site)
 
         try:
             await self._write(write)
@@ -166,12 +180,25 @@ class StateStore:
                 " WHERE excluded.version > site.version",
                 (order.version, order.model_dump_json()),
             )
+            if done.rowcount == 1:
+                rows = db.execute("SELECT body FROM unnamed").fetchall()
+                unnamed = [PunchFact.model_validate_json(body) for (body,) in rows]
+                _name(db, sorted(unnamed, key=lambda f: (f.observed_ns, f.seq)), order)
             return done.rowcount == 1
 
         replaced = await self._write(write)
         if replaced:
             self._site = order
+            self._filled.set()
         return replaced
+
+    def _register(self, db: sqlite3.Connection) -> SiteOrder | None:
+        """The register as of this transaction."""
+        row = db.execute("SELECT version FROM site").fetchone()
+        if row is None or (self._site is not None and self._site.version == row[0]):
+            return self._site
+        (body,) = db.execute("SELECT body FROM site").fetchone()
+        return SiteOrder.model_validate_json(body)
 
     # devices
 
@@ -343,9 +370,13 @@ def _open(path: Path) -> sqlite3.Connection:
         if version == 0:
             identity = secrets.randbits(31)
             db.executescript(
-                f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {identity};"
+                f"BEGIN IMMEDIATE; {_SCHEMA} {_UNNAMED} PRAGMA application_id = {identity};"
                 f" PRAGMA user_version = {_VERSION}; COMMIT;"
             )
+        while version in _UPGRADES:
+            step = _UPGRADES[version]
+            version += 1
+            db.executescript(f"BEGIN IMMEDIATE; {step} PRAGMA user_version = {version}; COMMIT;")
     except (OSError, sqlite3.Error) as exc:
         raise Unavailable(f"{path}: 打不开状态库 (cannot open the state database): {exc}") from exc
     if version not in {0, _VERSION}:
@@ -368,7 +399,8 @@ def _transaction(db: sqlite3.Connection) -> Iterator[None]:
         raise
 
 
-def _insert_event(db: sqlite3.Connection, event: AcceptedEvent) -> None:
+def _insert_event(db: sqlite3.Connection, event: AcceptedEvent) -> PunchFact | None:
+    """Write one event; gives the punch that it states without its person or place."""
     envelope = event.envelope
     db.execute(
         "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)",
@@ -396,6 +428,30 @@ def _insert_event(db: sqlite3.Connection, event: AcceptedEvent) -> None:
         )
         if done.rowcount == 1:
             _put_out(db, event.punch)
+            return _remember_unnamed(db, event.punch)
+    return None
+
+
+def _remember_unnamed(db: sqlite3.Connection, fact: PunchFact) -> PunchFact | None:
+    if is_complete(fact):
+        db.execute("DELETE FROM unnamed WHERE event_id = ?", (fact.id,))
+        return None
+    db.execute(
+        "INSERT INTO unnamed VALUES (?, ?) ON CONFLICT (event_id) DO UPDATE"
+        " SET body = excluded.body",
+        (fact.id, fact.model_dump_json()),
+    )
+    return fact
+
+
+def _name(db: sqlite3.Connection, unnamed: Sequence[PunchFact], site: SiteOrder) -> None:
+    """State again what the register now says more about."""
+    where = Whereabouts.of(site)
+    for known in unnamed:
+        fact = named(known, where)
+        if fact is not None:
+            _put_out(db, fact)
+            _remember_unnamed(db, fact)
 
 
 def _put_out(db: sqlite3.Connection, fact: WireFact) -> None:

@@ -49,5 +49,7 @@ def _message_id(fact: WireFact) -> str:
             return f"{fact.id}.{fact.revision}"
         case FootageLinkFact():
             return f"{fact.step}.{fact.revision}"
+        case PunchFact() if fact.revision > 0:
+            return f"{fact.id}.{fact.revision}"
         case PunchFact() | DeviceHealthFact():
             return fact.id

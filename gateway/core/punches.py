@@ -83,3 +83,20 @@ def punch_fact(
             else known_offset_ms
         ),
     )
+
+
+def is_complete(fact: PunchFact) -> bool:
+    """Whether a register can add nothing to it."""
+    return fact.person is not None and fact.place is not None
+
+
+def named(fact: PunchFact, where: Whereabouts) -> PunchFact | None:
+    """The fact stated again with what a later register knows; None when that is nothing new.
+
+    What was stated once stays: a register that gives a number to somebody else changes nothing.
+    """
+    person = fact.person or where.persons.get(fact.terminal_user)
+    place = fact.place or where.places.get(fact.device)
+    if (person, place) == (fact.person, fact.place):
+        return None
+    return fact.model_copy(update={"person": person, "place": place, "revision": fact.revision + 1})

@@ -3,7 +3,7 @@
 import random
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from central.adapters import tables
@@ -35,6 +35,14 @@ def punch(seq: int) -> PunchFact:
         direction="in",
         origin="live",
     )
+
+
+def late_register(seq: int) -> list[PunchFact]:
+    """A punch stated before the register came, then with its place, then with its person too."""
+    whole = punch(seq)
+    bare = whole.model_copy(update={"person": None, "place": None})
+    placed = whole.model_copy(update={"person": None, "revision": 1})
+    return [bare, placed, whole.model_copy(update={"revision": 2})]
 
 
 def presence(revision: int) -> PresenceFact:
@@ -105,6 +113,7 @@ async def test_order_and_repetition_of_facts_do_not_matter(
     """Twice in a shuffled order, then twice in another: the rows are those of the first run."""
     all_facts = [
         *(punch(seq) for seq in range(1, 6)),
+        *late_register(6),
         *(presence(revision) for revision in (1, 2, 3)),
         *(health(number) for number in range(6)),
         *(link(revision) for revision in (1, 2, 3)),
@@ -129,10 +138,43 @@ async def test_order_and_repetition_of_facts_do_not_matter(
         if seed > 1:
             assert set(outcomes) == {"known"}
     assert expected is not None
-    assert [row["id"] for row in expected[0]] == [f"punch-{n}" for n in range(1, 6)]
+    assert [row["id"] for row in expected[0]] == [f"punch-{n}" for n in range(1, 7)]
+    assert [(row["person"], row["place"]) for row in expected[0][4:]] == [
+        ("liu-yang", "counter-07")
+    ] * 2
+    assert expected[0][5]["body"]["person"] == "liu-yang"
     assert [row["revision"] for row in expected[1]] == [3]
     assert [row["fact_id"] for row in expected[2]] == ["health-5"]
     assert [row["covered_permille"] for row in expected[3]] == [903]
+
+
+async def test_a_late_name_is_added_and_never_replaced(
+    central: RunningCentral, engine: AsyncEngine
+) -> None:
+    """Whose punch it was may be told later, not told otherwise, nor by another site or device."""
+    ctx = central.app.state.context
+
+    async def state(fact: PunchFact, site: str = "demo") -> str:
+        raw = fact.model_dump_json().encode()
+        subject = f"mj.v1.{site}.gateway.fact.punch"
+        return await facts.take(ctx, site=site, subject=subject, raw=raw)
+
+    bare, _, whole = late_register(1)
+    # As an older program stored it: without a revision.
+    old = {k: v for k, v in bare.model_dump(mode="json").items() if k != "revision"}
+    assert await state(bare) == "stored"
+    async with engine.begin() as db:
+        await db.execute(update(tables.punches).values(body=old))
+    assert await state(whole, site="other") == "known"
+    assert await state(whole.model_copy(update={"device": "zk-08"})) == "known"
+    assert await state(whole) == "stored"
+    other = whole.model_copy(update={"person": "sun-lei", "revision": 9})
+    assert await state(other) == "known"
+    assert await state(bare) == "known"
+    async with engine.connect() as db:
+        (row,) = (await db.execute(select(tables.punches))).mappings()
+    assert (row["person"], row["place"], row["device"]) == ("liu-yang", "counter-07", "zk-07")
+    assert PunchFact.model_validate(row["body"]) == whole
 
 
 async def test_what_cannot_be_read_is_kept_aside(

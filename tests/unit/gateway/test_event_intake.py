@@ -2,7 +2,9 @@
 
 import random
 import secrets
+import sqlite3
 from collections.abc import AsyncIterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -43,12 +45,14 @@ REGISTER = SiteOrder(
 )
 
 
-def punched(n: int, *, origin: str = "live", offset_ms: int | None = 0) -> Punched:
+def punched(
+    n: int, *, origin: str = "live", offset_ms: int | None = 0, user: str = "1001"
+) -> Punched:
     minute, second = divmod(n, 60)
     time = f"2026-11-24T09:{minute:02d}:{second:02d}"
     return Punched(
-        key=f"1001|{time}|finger|in|0",
-        terminal_user="1001",
+        key=f"{user}|{time}|finger|in|0",
+        terminal_user=user,
         terminal_time=time,
         verify="finger",
         direction="in",
@@ -338,6 +342,71 @@ async def test_a_body_nobody_understands_is_kept(desk: Desk):
     strange = event.model_copy(update={"body": {"key": 7}}).signed(desk.device.signer)
     assert await desk.take(strange) == Ack(seq=1)
     assert await desk.facts() == []
+
+
+async def test_a_register_that_comes_late_names_what_was_stored_before(desk: Desk, tmp_path: Path):
+    """Stated again, once, under its id with a new message id; what was named stays as it is."""
+    desk.store = StateStore(tmp_path / "new.db")
+    desk.reborn()
+    await desk.take(desk.device.event(punched(1)), desk.device.event(punched(2, user="1002")))
+    first, second = await desk.facts()
+    assert [(f.person, f.place, f.revision) for f in (first, second)] == [(None, None, 0)] * 2
+    await desk.store.put_site(REGISTER)
+    await desk.store.put_site(REGISTER)
+    again = (await desk.facts())[2:]
+    whose = {"person": "liu-yang", "place": "counter-07", "revision": 1}
+    assert again[0] == first.model_copy(update=whose)
+    assert again[1] == second.model_copy(update={**whose, "person": None})
+    assert len({fact.id for _, fact in await desk.store.pending(10)}) == 4
+    persons = (
+        PersonEntry(id="sun-lei", name="孙磊", terminal_users=("1001", "1002")),
+        PersonEntry(id="liu-yang", name="刘洋"),
+    )
+    desk.reborn()
+    await desk.store.put_site(REGISTER.model_copy(update={"version": 2, "persons": persons}))
+    (last,) = (await desk.facts())[4:]
+    assert (last.id, last.person, last.revision) == (second.id, "sun-lei", 2)
+    await desk.store.put_site(REGISTER.model_copy(update={"version": 3}))
+    assert len(await desk.facts()) == 5
+    await desk.store.close()
+
+
+async def test_a_register_that_comes_while_a_punch_is_taken_names_it(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """The punch was understood without a register and is stored after it came."""
+    desk.store = StateStore(tmp_path / "new.db")
+    accept = desk.store.accept
+
+    async def late(events: list[AcceptedEvent]) -> None:
+        await desk.store.put_site(REGISTER)
+        await accept(events)
+
+    monkeypatch.setattr(desk.store, "accept", late)
+    desk.reborn()
+    await desk.take(desk.device.event(punched(1)))
+    assert [(f.person, f.revision) for f in await desk.facts()] == [(None, 0), ("liu-yang", 1)]
+    await desk.store.close()
+
+
+async def test_a_database_of_the_first_version_goes_on(tmp_path: Path):
+    """It gets what the second version keeps, and nothing in it changes."""
+    store = StateStore(tmp_path / "state.db")
+    await store.put_site(REGISTER)
+    identity = store.identity
+    await store.close()
+    with closing(sqlite3.connect(tmp_path / "state.db")) as old:
+        old.executescript("DROP TABLE unnamed; PRAGMA user_version = 1;")
+    for _ in range(2):
+        store = StateStore(tmp_path / "state.db")
+        assert store.identity == identity
+        assert await store.site() == REGISTER
+        assert await store.put_site(REGISTER.model_copy(update={"version": 2}))
+        await store.close()
+        with closing(sqlite3.connect(tmp_path / "state.db")) as db:
+            assert db.execute("PRAGMA user_version").fetchone() == (2,)
+            db.execute("UPDATE site SET version = 1, body = ?", (REGISTER.model_dump_json(),))
+            db.commit()
 
 
 async def test_a_device_nobody_knows_is_refused(desk: Desk):
