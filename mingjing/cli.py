@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, NoReturn
 from contracts.errors import MingjingError, Unavailable
 
 if TYPE_CHECKING:
+    from gateway.services.footage_check import CheckLevel
+
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]  # noqa: SLF001 - has no public name
 
 DATA = Path("var")
@@ -249,11 +251,20 @@ def _add_check(commands: "Subparsers") -> None:
     parser = _add(
         commands,
         "check",
-        "核对手写的文件: 配置与流程包 / check files written by hand: settings and flow packs",
-        "出错时指出文件, 字段和改法, 退出码为 1。\n"
-        "An error names the file, the field and the remedy; exit status 1.",
+        "核对配置, 流程包和录像 / check settings, flow packs and footage",
+        "文件: 出错时指出文件, 字段和改法。数据目录或录像卷: 盘上的录像与索引是否一致。\n"
+        "有错误时退出码为 1。\n"
+        "A file: an error names the file, the field and the remedy. A data folder or a footage\n"
+        "volume: whether disk and index agree. Exit status 1 when something is wrong.",
     )
-    parser.add_argument("files", nargs="+", type=Path, metavar="FILE")
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    parser.add_argument(
+        "--level",
+        choices=["presence", "size", "hash"],
+        default="size",
+        help="录像核对到哪一步: 有无, 长度, 内容 (全部读一遍), 默认 size / how deep footage is "
+        "checked: files, lengths, or every octet; default size",
+    )
     parser.set_defaults(command=_check)
 
 
@@ -261,12 +272,30 @@ def _check(options: argparse.Namespace) -> int:
     from mingjing.checking import check_file
 
     status = 0
-    for file in options.files:
+    for path in options.paths:
         try:
-            print(f"{file}: {check_file(file)}")
+            if path.is_dir():
+                status |= _check_footage(path, options.level)
+            else:
+                print(f"{path}: {check_file(path)}")
         except MingjingError as exc:
-            print(f"{file}: {exc}", file=sys.stderr)
+            print(f"{path}: {exc}", file=sys.stderr)
             status = 1
+    return status
+
+
+def _check_footage(folder: Path, level: "CheckLevel") -> int:
+    from mingjing.checking import check_volume, finding_line, volumes_of
+
+    status = 0
+    for volume in volumes_of(folder):
+        findings = check_volume(volume, level=level)
+        for finding in findings:
+            print(finding_line(volume, finding), file=sys.stderr)
+        if findings:
+            status = 1
+        else:
+            print(f"{volume}: 录像 / footage ({level}): 正确 / correct")
     return status
 
 
