@@ -4,11 +4,25 @@ import { onScopeDispose, ref, shallowRef, watch } from 'vue'
 import { endSession, exchange } from '../api/client'
 import { sayError } from './useApi'
 
-export type LiveState = 'idle' | 'connecting' | 'live' | 'waiting'
+export type LiveState = 'idle' | 'connecting' | 'live' | 'frozen' | 'waiting'
 
 const GATHER_MS = 500
 const BACKOFF_FROM_MS = 1000
 const BACKOFF_TO_MS = 20_000
+const WATCH_MS = 1000
+/** A picture that stands still for so long is no longer called live. */
+const FROZEN_MS = 3000
+/** So long, and the connection is made anew. */
+const DEAD_MS = 10_000
+
+/** Pictures decoded so far; the connection may look sound for long after the last one. */
+async function framesOf(pc: RTCPeerConnection): Promise<number> {
+  let frames = 0
+  for (const row of (await pc.getStats()).values() as Iterable<{ type: string; framesDecoded?: number }>) {
+    if (row.type === 'inbound-rtp') frames += row.framesDecoded ?? 0
+  }
+  return frames
+}
 
 /** Wait until the addresses are known, but never long: on a LAN the first one is the right one. */
 function gathered(pc: RTCPeerConnection): Promise<void> {
@@ -35,9 +49,12 @@ export function useWhep(stream: () => string, wanted: () => boolean) {
   const media = shallowRef<MediaStream | null>(null)
   const error = ref('')
   const retryIn = ref(0)
+  /** When a new picture was last seen, ms. */
+  const lastFrame = ref(0)
   let pc: RTCPeerConnection | null = null
   let session: string | null = null
   let timer = 0
+  let watcher = 0
   let attempt = 0
   let turn = 0
 
@@ -59,6 +76,7 @@ export function useWhep(stream: () => string, wanted: () => boolean) {
         state.value = 'live'
         attempt = 0
         error.value = ''
+        guard(peer, own)
       } else if (['failed', 'disconnected', 'closed'].includes(peer.connectionState)) later()
     }
     try {
@@ -78,6 +96,23 @@ export function useWhep(stream: () => string, wanted: () => boolean) {
     }
   }
 
+  /** See that pictures keep coming. */
+  function guard(peer: RTCPeerConnection, own: number): void {
+    let known = -1
+    lastFrame.value = Date.now()
+    window.clearInterval(watcher)
+    watcher = window.setInterval(async () => {
+      const frames = await framesOf(peer).catch(() => known)
+      if (own !== turn) return
+      const now = Date.now()
+      if (frames !== known) lastFrame.value = now
+      known = frames
+      const still = now - lastFrame.value
+      if (still >= DEAD_MS) later()
+      else state.value = still >= FROZEN_MS ? 'frozen' : 'live'
+    }, WATCH_MS)
+  }
+
   function later(): void {
     turn++
     close()
@@ -89,6 +124,7 @@ export function useWhep(stream: () => string, wanted: () => boolean) {
 
   function close(): void {
     window.clearTimeout(timer)
+    window.clearInterval(watcher)
     if (session) endSession(session)
     session = null
     pc?.close()
@@ -108,5 +144,5 @@ export function useWhep(stream: () => string, wanted: () => boolean) {
     window.removeEventListener('pagehide', stop)
     stop()
   })
-  return { state, media, error, retryIn }
+  return { state, media, error, retryIn, lastFrame }
 }

@@ -441,6 +441,8 @@ export const en: Record<Key, string> = {
   'monitor.live': 'LIVE',
   'monitor.connecting': 'Connecting',
   'monitor.retry': 'Connection lost, again in {n} s',
+  'monitor.frozen': 'Picture stands still',
+  'monitor.frozenAt': 'Last picture {time}; waiting for a new one',
   'monitor.noLive': 'No live picture now',
   'monitor.noStreams': 'Nothing to watch',
   'monitor.noStreamsLead': 'Cameras appear here once they are connected.',

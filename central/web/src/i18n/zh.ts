@@ -440,6 +440,8 @@ export const zh = {
   'monitor.live': '直播',
   'monitor.connecting': '正在连接',
   'monitor.retry': '连接断开，{n} 秒后重连',
+  'monitor.frozen': '画面停住',
+  'monitor.frozenAt': '最后一帧 {time}，正在等新画面',
   'monitor.noLive': '此刻没有直播',
   'monitor.noStreams': '没有可以观看的影像',
   'monitor.noStreamsLead': '接入影像设备后会出现在这里。',
