@@ -14,7 +14,7 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 
 import structlog
@@ -56,6 +56,9 @@ from gateway.services.presence_keeper import PresenceKeeper
 
 _RETRY = Backoff(first_s=0.5, most_s=15.0)
 _LAST_REQUESTS_S = 2
+_CANCEL_AGAIN_S = 1.0
+_CHILD = "_child"
+"""How the names of the parts end that run a child process."""
 _DETECTOR_STARTS = DetectorHealth(health="starting")
 _DETECTOR_OFF = DetectorHealth(health="off", detail="配置中已关闭 (switched off in the settings)")
 
@@ -277,20 +280,38 @@ async def serve(config: GatewayConfig, *, clock: Clock, stop: asyncio.Event) -> 
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(_kept(name, run, clock), name=name)
+                    group.create_task(_kept(name, run, clock, stop), name=name)
                     for name, run in gateway.parts().items()
                 ]
                 group.create_task(server.serve(sockets=[listening]), name="web")
                 await stop.wait()
                 server.should_exit = True
-                for task in tasks:
-                    task.cancel()
+                await end(tasks)
         finally:
             await gateway.store.close()
     _log.info("gateway_stopped")
 
 
-async def _kept(name: str, run: Callable[[], Awaitable[None]], clock: Clock) -> None:
+async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel until all have ended.
+
+    Once is not enough: a library that is itself ending a connection can lose a cancellation, and
+    the part would go on until the whole program is killed. Those that run a child are told once:
+    they are busy with its orderly stop, which a second time would cut short.
+    """
+    pending = set(tasks)
+    for task in pending:
+        task.cancel()
+    while pending:
+        _, pending = await asyncio.wait(pending, timeout=_CANCEL_AGAIN_S)
+        for task in pending:
+            if not task.get_name().endswith(_CHILD):
+                task.cancel()
+
+
+async def _kept(
+    name: str, run: Callable[[], Awaitable[None]], clock: Clock, stop: asyncio.Event
+) -> None:
     """Run a part; start it again when it fails, so that one fault does not end the others."""
     failures = 0
     while True:
@@ -298,6 +319,8 @@ async def _kept(name: str, run: Callable[[], Awaitable[None]], clock: Clock) -> 
             await run()
         except Exception:  # noqa: BLE001 - the supervisor: logged whole, and the part starts again
             _log.exception("part_failed", part=name)
+        if stop.is_set():
+            return
         await clock.sleep(_RETRY.delay(failures, random=_draw()))
         failures += 1
 

@@ -14,7 +14,8 @@ from contracts.timestamps import NS
 _BACKOFF = Backoff(first_s=0.5, most_s=15.0)
 _STEADY_NS = 60 * NS
 """A child that ran this long failed anew and not again."""
-_STOP_S = 20.0
+_STOP_S = 10.0
+"""Less than whoever stops the gateway waits for it, or our children would be killed with us."""
 _MOST_LINE = 1 << 20
 
 _log = structlog.get_logger()

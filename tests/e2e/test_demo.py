@@ -52,6 +52,14 @@ def secrets_in_logs(data: Path) -> list[str]:
     ]
 
 
+def killed(data: Path, output: bytes) -> list[str]:
+    """Lines that tell of a process that did not stop when asked."""
+    lines = output.decode(errors="replace").splitlines()
+    for log in (data / "log").iterdir():
+        lines += log.read_text(errors="replace").splitlines()
+    return [line for line in lines if "child_killed" in line or " killed " in f" {line} "]
+
+
 async def test_demo_once_then_again_until_killed(tmp_path: Path) -> None:
     """The step's footage is bound, fetched and decoded; nothing outlives either run."""
     data = tmp_path / "var"
@@ -66,6 +74,7 @@ async def test_demo_once_then_again_until_killed(tmp_path: Path) -> None:
     assert f"/cases/{measured['case']}?step={measured['step']}&t=" in measured["link"]
     assert left_over(data) == []
     assert secrets_in_logs(data) == []
+    assert killed(data, output + progress) == []
 
     again = await start(data)
     assert again.stdout is not None
@@ -92,7 +101,8 @@ async def test_ctrl_c_stops_everything(tmp_path: Path) -> None:
     demo = await start(data)
     await until((data / "log" / "gateway.log").exists, 120)
     demo.send_signal(signal.SIGINT)
-    await demo.communicate()
+    output, progress = await demo.communicate()
+    assert killed(data, output + progress) == []
     assert left_over(data) == []
     assert not (data / "postgres" / "data" / "postmaster.pid").exists()
 
@@ -116,7 +126,8 @@ async def test_demo_with_a_strangers_camera(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """CAMERA=rtsp://user:password@… works with an RTSP server that is not ours."""
-    assert why_no_gst() == ""
+    if missing := why_no_gst():
+        pytest.skip(missing)
     password = "ge:heim/1"
     data = tmp_path / "var"
     async with gst_camera("--username", "viewer", "--password", password) as url:
