@@ -13,6 +13,17 @@ SYSTEM_PYTHON = "/usr/bin/python3"
 GST_CAMERA = ROOT / "tests" / "integration" / "peers" / "gst_camera.py"
 
 _START_S = 60
+_CHECK_GST = """
+import gi
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import Gst
+Gst.init(None)
+packages = {"x264enc": "gstreamer1.0-plugins-ugly", "rtph264pay": "gstreamer1.0-plugins-good"}
+missing = [f"{e} (Debian: {p})" for e, p in packages.items() if not Gst.ElementFactory.find(e)]
+if missing:
+    raise SystemExit("GStreamer lacks " + ", ".join(missing))
+"""
 
 
 @asynccontextmanager
@@ -32,11 +43,14 @@ async def gst_camera(*arguments: str) -> AsyncIterator[str]:
 
 def why_no_gst() -> str:
     """Say why gst-rtsp-server cannot be used here, empty when it can."""
-    check = "import gi; gi.require_version('GstRtspServer', '1.0')"
     if not Path(SYSTEM_PYTHON).exists():
         return f"{SYSTEM_PYTHON} does not exist"
-    done = subprocess.run([SYSTEM_PYTHON, "-c", check], capture_output=True, text=True, check=False)
-    return done.stderr.strip().splitlines()[-1] if done.returncode else ""
+    argv = [SYSTEM_PYTHON, "-c", _CHECK_GST]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return ""
+    told = done.stderr.strip().splitlines()
+    return told[-1] if told else f"the check for gst-rtsp-server ended with {done.returncode}"
 
 
 @asynccontextmanager
