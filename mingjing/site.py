@@ -11,16 +11,17 @@ import ssl
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import httpx
 
 from contracts.clock import SystemClock
+from contracts.errors import Unavailable
 from mingjing import provision
 from mingjing.ca import write_private
 from mingjing.engines.nats import NatsOptions, NatsServer
-from mingjing.engines.ports import is_free
+from mingjing.engines.ports import is_free, listens
 from mingjing.engines.postgres import PostgresOptions, PostgresServer
 from mingjing.engines.process import (
     ChildProcess,
@@ -34,6 +35,8 @@ from mingjing.provision import Layout, Ports, SiteOptions, choose_ports
 
 _READY_S = 60.0
 _LOCAL = "127.0.0.1"
+_MOST_STARTS = 3
+"""Two sites that start at the same moment may choose the same free ports; one then chooses anew."""
 
 Say = Callable[[str], None]
 
@@ -129,28 +132,54 @@ async def running_site(options: RunOptions, say: Say) -> AsyncIterator[RunningSi
     Raises:
         Unavailable: a part did not start; the message names it and quotes its log.
     """
-    data = options.data.absolute()
-    with provision.hold(data):
-        ports = choose_ports(options.ports, central_is_fixed=options.port_is_fixed)
-        postgres = None if options.database else PostgresServer(_postgres(data))
-        layout = provision.provision(
-            SiteOptions(
-                data=data,
-                database=options.database or (postgres.url if postgres else ""),
-                ports=ports,
-                camera_url=options.camera_url,
-            ),
-            now=SystemClock().now(),
-        )
-        site = RunningSite(layout)
+    with provision.hold(options.data.absolute()):
+        site = await _started(options, say)
         try:
-            await _start_engines(site, postgres, say)
-            await _start_programs(site, options, say)
             async with _kept_running(site):
                 yield site
         finally:
             say("正在停止 / stopping")
             await _stop(site)
+
+
+async def _started(options: RunOptions, say: Say) -> RunningSite:
+    """Start every part; on other ports when somebody took one before its program could."""
+    for _ in range(_MOST_STARTS - 1):
+        ports = choose_ports(options.ports, central_is_fixed=options.port_is_fixed)
+        try:
+            return await _start_site(options, ports, say)
+        except Unavailable:
+            # All of ours have stopped: whatever is taken now, others took.
+            taken = [port for port in asdict(ports).values() if not is_free(_LOCAL, port)]
+            if not taken:
+                raise
+        say(f"端口刚被别的程序占用, 重选 / taken meanwhile, choosing anew: {taken}")
+    ports = choose_ports(options.ports, central_is_fixed=options.port_is_fixed)
+    return await _start_site(options, ports, say)
+
+
+async def _start_site(options: RunOptions, ports: Ports, say: Say) -> RunningSite:
+    """Start every part on these ports; when one fails, none is left running."""
+    data = options.data.absolute()
+    postgres = None if options.database else PostgresServer(_postgres(data))
+    layout = provision.provision(
+        SiteOptions(
+            data=data,
+            database=options.database or (postgres.url if postgres else ""),
+            ports=ports,
+            camera_url=options.camera_url,
+        ),
+        now=SystemClock().now(),
+    )
+    site = RunningSite(layout)
+    try:
+        await _start_engines(site, postgres, say)
+        await _start_programs(site, options, say)
+    except BaseException:
+        say("正在停止 / stopping")
+        await _stop(site)
+        raise
+    return site
 
 
 @asynccontextmanager
@@ -209,7 +238,8 @@ async def _start_programs(site: RunningSite, options: RunOptions, say: Say) -> N
     layout = site.layout
     say(f"中心 / central: {site.address}")
     central = _program(site, "central", ["-m", "central", "serve", "--config", str(layout.central)])
-    await _start(central, _healthy(f"{site.address}/healthz"))
+    health = _healthy(f"{site.address}/healthz")
+    await _start(central, _listens(central, layout.ports.central, then=health))
     say(f"网关 / gateway: https://{_LOCAL}:{layout.ports.gateway}")
     gateway = _program(site, "gateway", ["-m", "gateway", "--config", str(layout.gateway)])
     await _start(
@@ -221,10 +251,10 @@ async def _start_programs(site: RunningSite, options: RunOptions, say: Say) -> N
         portrait = await asyncio.to_thread(fetch_portrait, media_cache())
         arguments = _camera(layout, portrait)
         camera = _program(site, "camera", [*arguments, *options.camera_arguments])
-        await _start(camera, _listens(layout.ports.camera))
+        await _start(camera, _listens(camera, layout.ports.camera))
     say(f"模拟指纹机 / simulated terminal: {_LOCAL}:{layout.ports.terminal}")
     terminal = _program(site, "terminal", terminal_arguments(layout), takes_orders=True)
-    await _start(terminal, _listens(layout.ports.terminal))
+    await _start(terminal, _listens(terminal, layout.ports.terminal))
     say("边缘代理 / edge agent")
     agent = _program(site, "agent", ["-m", "edge_agent", "--config", str(layout.agent)])
     await agent.start()
@@ -295,9 +325,14 @@ def _exists(path: Path) -> HealthCheck:
     return check
 
 
-def _listens(port: int) -> HealthCheck:
+def _listens(child: ChildProcess, port: int, *, then: HealthCheck | None = None) -> HealthCheck:
+    """The child itself has the port, and what is asked `then` holds too."""
+
     async def check() -> bool:
-        return not is_free(_LOCAL, port)
+        pid = child.pid
+        if pid is None or not await asyncio.to_thread(listens, pid, port):
+            return False
+        return then is None or await then()
 
     return check
 

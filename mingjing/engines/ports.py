@@ -20,6 +20,22 @@ def is_free(host: str, port: int) -> bool:
     return True
 
 
+def listens(pid: int, port: int) -> bool:
+    """Whether that process, or one that it started, listens on `port`.
+
+    That somebody answers there says nothing: it may be a program of another site.
+    """
+    try:
+        process = psutil.Process(pid)
+        family = [process, *process.children(recursive=True)]
+        connections = [c for member in family for c in member.net_connections(kind="tcp")]
+    except psutil.Error:
+        return False
+    return any(
+        c.status == psutil.CONN_LISTEN and tuple(c.laddr)[1:2] == (port,) for c in connections
+    )
+
+
 def holder(port: int) -> str:
     """The process that listens on `port`, in words; empty when the system does not tell."""
     try:
