@@ -24,7 +24,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WEB_SOURCES := $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts \
 	$(WEB)/tsconfig.json -type f 2>/dev/null)
 
-.PHONY: help setup demo test check check-light bench peers apt clean
+.PHONY: help setup demo test check check-light bench screenshots peers apt clean
 
 help:
 	@echo 'make demo              run a whole site on this machine (first run sets everything up)'
@@ -32,6 +32,7 @@ help:
 	@echo 'make test              every test, from unit to browser'
 	@echo 'make check             format, lint, types, imports'
 	@echo 'make bench             measure this machine beside ffmpeg (ARGS=…)'
+	@echo 'make screenshots       the pictures of the README, from a running demo'
 	@echo 'make setup             only set up'
 	@echo 'make clean             remove what setup made; keeps ./var'
 
@@ -101,6 +102,9 @@ check: check-light
 
 bench: setup
 	@$(BIN)/mingjing bench record $(ARGS)
+
+screenshots: setup apt
+	@$(BIN)/python docs/screenshots.py --data '$(DATA)' $(ARGS)
 
 clean:
 	rm -rf $(VENV) $(PEERS) $(WEB)/node_modules $(WEB)/dist
