@@ -3,6 +3,7 @@
 import argparse
 import json
 import logging
+import socket
 import sys
 from pathlib import Path
 
@@ -13,17 +14,19 @@ from central.adapters.flow_packs import BadPack, read_file
 from central.api.application import build_api
 from central.app import create_app
 from central.config import CentralConfig
-from contracts.errors import InvalidInput
+from contracts.errors import InvalidInput, Unavailable
 
 _MOST_WS_BYTES = 64 * 1024
 _WRONG = 2
+_FAILED = 1
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command.
 
     Returns:
-        0 when all is well, 2 when a file is wrong; the message says which line or field.
+        0 when all is well, 1 when the address cannot be had, 2 when a file is wrong; the message
+        says which line or field.
     """
     arguments = _parser().parse_args(argv)
     try:
@@ -32,6 +35,9 @@ def main(argv: list[str] | None = None) -> int:
         print(exc, file=sys.stderr)
     except InvalidInput as exc:
         print(f"central: {exc}", file=sys.stderr)
+    except Unavailable as exc:
+        print(f"central: {exc}", file=sys.stderr)
+        return _FAILED
     return _WRONG
 
 
@@ -60,19 +66,41 @@ def _serve(arguments: argparse.Namespace) -> int:
     config = CentralConfig.load(arguments.config)
     app = create_app(config)
     _set_up_logging()
-    uvicorn.run(
-        app,
-        host=config.host,
-        port=config.port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        ws_max_size=_MOST_WS_BYTES,
-        timeout_graceful_shutdown=5,
-        ssl_certfile=str(config.certificate) if config.https else None,
-        ssl_keyfile=str(config.key) if config.https else None,
-    )
-    return 0
+    with _listen(config) as listening:
+        settings = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            ws_max_size=_MOST_WS_BYTES,
+            timeout_graceful_shutdown=5,
+            ssl_certfile=str(config.certificate) if config.https else None,
+            ssl_keyfile=str(config.key) if config.https else None,
+        )
+        server = uvicorn.Server(settings)
+        server.run(sockets=[listening])
+    return 0 if server.started else _FAILED
+
+
+def _listen(config: CentralConfig) -> socket.socket:
+    """Take the address before anything else is begun.
+
+    Raises:
+        Unavailable: it cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in config.host else socket.AF_INET
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listening.bind((config.host, config.port))
+    except OSError as exc:
+        listening.close()
+        raise Unavailable(
+            f"listen = {config.host}:{config.port}: 无法监听 ({exc.strerror})，"
+            "请停止占用端口的程序或改 listen / "
+            "cannot listen; stop what holds the port, or change it"
+        ) from exc
+    return listening
 
 
 def _openapi(_: argparse.Namespace) -> int:

@@ -340,7 +340,9 @@ def _listen(config: GatewayConfig) -> socket.socket:
     except OSError as exc:
         listening.close()
         raise Unavailable(
-            f"listen = {config.listen}: 无法监听，端口可能被占用 (cannot listen: {exc.strerror})"
+            f"listen = {config.listen}: 无法监听 ({exc.strerror})，"
+            "请停止占用端口的程序或改 listen / "
+            "cannot listen; stop what holds the port, or change it"
         ) from exc
     return listening
 

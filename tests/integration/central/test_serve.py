@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import sys
 from pathlib import Path
 
@@ -115,3 +116,27 @@ def test_wrong_settings_end_with_the_field(
     assert main(["serve", "--config", str(tmp_path / "central.toml")]) == 2
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith(f"central: {field}:")
+
+
+def test_a_port_in_use_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What, where, what to do; and the exit status says that it failed."""
+    now = SystemClock().now()
+    SiteCa.open(tmp_path / "ca", site="demo", now=now).program(tmp_path / "c", "central", now=now)
+    (tmp_path / "site.toml").write_text('id = "demo"\nname = "x"\n')
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        port = other.getsockname()[1]
+        settings = {
+            "listen": f"127.0.0.1:{port}",
+            "database": "postgresql+asyncpg://x@/x",
+            "certificate": "c/cert.pem",
+            "key": "c/key.pem",
+            "ca": "ca/ca.pem",
+            "site_file": "site.toml",
+        }
+        (tmp_path / "central.toml").write_text(toml_text(settings))
+        assert main(["serve", "--config", str(tmp_path / "central.toml")]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"listen = 127.0.0.1:{port}" in line
+    assert "stop what holds the port" in line
