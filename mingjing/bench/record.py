@@ -71,6 +71,16 @@ class Usage:
     memory_mb: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ours:
+    """Our processes. `media_without_mb`: memory of the media process without any camera."""
+
+    agent: Usage
+    media: Usage
+    app: Usage
+    media_without_mb: float
+
+
 def run(options: RecordOptions) -> int:
     """Measure and print; 0 when nothing was lost, whatever the ratios are."""
     found = asyncio.run(_Bench(options).run())
@@ -96,11 +106,11 @@ class _Bench:
         try:
             async with AsyncExitStack() as stack:
                 await self._start(stack, "camera", self._camera_argv())
-                agent, gateway, base = await self._measure_ours()
+                ours = await self._measure_ours()
                 peer = await self._measure_peer()
         finally:
             shutil.rmtree(self._folder, ignore_errors=True)
-        measures = self._measures(agent, gateway, base, peer)
+        measures = self._measures(ours, peer)
         return result(
             "record",
             measures,
@@ -111,8 +121,8 @@ class _Bench:
             covered_permille=self._covered,
         )
 
-    async def _measure_ours(self) -> tuple[Usage, Usage, float]:
-        """Agent, gateway, and the gateway's memory without any camera."""
+    async def _measure_ours(self) -> Ours:
+        """Each process of ours over the window, and the media process without any camera."""
         async with AsyncExitStack() as ours:
             await self._start_broker(ours)
             gateway = await self._start(
@@ -121,16 +131,17 @@ class _Bench:
             await gateway.wait_ready(self._gateway_answers, seconds=_READY_S)
             await self._register_cameras()
             await asyncio.sleep(_SETTLE_S)
-            base = _memory_mb(_family(gateway))
+            app, media = _app_and_media(gateway)
+            base = _memory_mb(media)
             agent = await self._start(
                 ours, "agent", ["-m", "edge_agent", "--config", str(self._folder / "agent.toml")]
             )
             await agent.wait_ready(self._all_recorded, seconds=_READY_S)
             await asyncio.sleep(_SETTLE_S)
             began = self._clock.now()
-            used = await self._usage([_family(agent), _family(gateway)])
+            used = await self._usage([_family(agent), media, app])
             self._covered = await self._coverage(began, self._clock.now())
-        return used[0], used[1], base
+        return Ours(agent=used[0], media=used[1], app=used[2], media_without_mb=base)
 
     async def _measure_peer(self) -> Usage:
         async with AsyncExitStack() as stack:
@@ -162,13 +173,14 @@ class _Bench:
             for family, start in zip(families, before, strict=True)
         ]
 
-    def _measures(self, agent: Usage, gateway: Usage, base: float, peer: Usage) -> list[Measure]:
+    def _measures(self, ours: Ours, peer: Usage) -> list[Measure]:
         count = self._options.cameras
-        more = (gateway.memory_mb - base) / count
+        agent, media, app = ours.agent, ours.media, ours.app
+        more = (media.memory_mb - ours.media_without_mb) / count
         return [
             compared(
-                "gateway CPU per camera",
-                gateway.cpu_percent / count,
+                "media process CPU per camera",
+                media.cpu_percent / count,
                 "% of a core",
                 peer=_PEER,
                 peer_value=peer.cpu_percent / count,
@@ -180,10 +192,13 @@ class _Bench:
                 "% of a core",
                 goal=AGENT_CPU_GOAL,
             ),
-            plain("gateway memory per further camera", more, "MB RSS", goal=MEMORY_GOAL_MB),
+            plain("gateway app CPU, all cameras", app.cpu_percent, "% of a core"),
+            plain("media process memory per further camera", more, "MB RSS", goal=MEMORY_GOAL_MB),
+            plain("agent memory per camera", agent.memory_mb / count, "MB RSS"),
+            plain("gateway app memory", app.memory_mb, "MB RSS"),
             compared(
-                "agent and gateway memory, all cameras",
-                agent.memory_mb + gateway.memory_mb,
+                "agent, app and media memory, all cameras",
+                agent.memory_mb + app.memory_mb + media.memory_mb,
                 "MB RSS",
                 peer=_PEER,
                 peer_value=peer.memory_mb,
@@ -363,6 +378,17 @@ def _family(child: ChildProcess) -> list[psutil.Process]:
         raise Unavailable(f"{child.spec.name} ended: {child.tail()}")
     process = psutil.Process(child.pid)
     return [process, *process.children(recursive=True)]
+
+
+def _app_and_media(
+    gateway: ChildProcess,
+) -> tuple[list[psutil.Process], list[psutil.Process]]:
+    """The gateway's own process, and the media process that it started."""
+    app, *others = _family(gateway)
+    media = [process for process in others if "media" in process.cmdline()]
+    if not media:
+        raise Unavailable(f"the gateway has no media process: {gateway.tail()}")
+    return [app], media
 
 
 def _cpu_seconds(family: Sequence[psutil.Process]) -> float:
