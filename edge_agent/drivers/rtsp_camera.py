@@ -106,7 +106,8 @@ class RtspCamera:
             sink=parts.media[options.stream],
             use_udp="udp" in (options.transport, quirks.transport) and options.transport != "tcp",
         )
-        self._backoff = Backoff(first_s=0.5, most_s=15.0)
+        # A camera on the LAN: each second of waiting is a second of missing footage.
+        self._backoff = Backoff(first_s=0.5, most_s=5.0)
         self._down_cause: HealthCause | None = None
         self._log = log.bind(device=parts.device, stream=options.stream)
 

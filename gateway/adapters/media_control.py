@@ -162,7 +162,9 @@ class MediaControl:
                     writer.close()
             answer = json.loads(line)
         except (OSError, TimeoutError, ValueError) as exc:
-            raise Unavailable(f"媒体进程没有回答 {op} (no answer): {exc!r}") from exc
+            raise Unavailable(
+                f"媒体进程没有运行或没有回答，网关会自动重新启动它 (media process, {op}): no answer"
+            ) from exc
         if "error" in answer:
             raise _from_wire(answer["error"])
         result: dict[str, Any] = answer["result"]

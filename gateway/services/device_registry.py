@@ -125,11 +125,7 @@ class DeviceRegistry:
             if condition.cause == "starting" and sighting.state is None and last is not None:
                 continue  # we started anew; its state has not been read yet
             identity = _settled(self._identities.get(device), last)
-            if (
-                last is None
-                or identity != _identity(last)
-                or _is_news(last, condition, _clock_offset(sighting))
-            ):
+            if last is None or identity != _identity(last) or _is_news(last, condition, sighting):
                 self._stated[device] = await self._state(device, condition, now, identity)
             await self._name_cause(device, condition, site)
 
@@ -170,7 +166,7 @@ class DeviceRegistry:
             cause=condition.cause,
             detail=condition.detail,
             at_ns=now,
-            spool_pending=sighting.state.spool_pending if sighting.state else 0,
+            spool_pending=_spool_pending(sighting),
             clock_offset_ms=_clock_offset(sighting),
             **identity,
         )
@@ -214,17 +210,32 @@ def _settled(said: dict[str, str] | None, last: DeviceHealthFact | None) -> dict
     return said
 
 
+def _spool_pending(sighting: Sighting) -> int:
+    return sighting.state.spool_pending if sighting.state else 0
+
+
 def _clock_offset(sighting: Sighting) -> int | None:
     return sighting.state.clock_offset_ms if sighting.state else None
 
 
-def _is_news(last: DeviceHealthFact, condition: Condition, offset_ms: int | None) -> bool:
+def _is_news(last: DeviceHealthFact, condition: Condition, sighting: Sighting) -> bool:
     if (last.health, last.cause, last.detail) != (
         condition.health,
         condition.cause,
         condition.detail,
     ):
         return True
-    if offset_ms is None:
+    return _has_moved(last.spool_pending, _spool_pending(sighting)) or _has_drifted(
+        last.clock_offset_ms, _clock_offset(sighting)
+    )
+
+
+def _has_moved(before: int, now: int) -> bool:
+    """A backlog that begins, ends, doubles or halves; what comes and goes between is not told."""
+    return before != now and (0 in {before, now} or max(before, now) >= 2 * min(before, now))
+
+
+def _has_drifted(before_ms: int | None, now_ms: int | None) -> bool:
+    if now_ms is None:
         return False
-    return last.clock_offset_ms is None or abs(offset_ms - last.clock_offset_ms) > _CLOCK_NEWS_MS
+    return before_ms is None or abs(now_ms - before_ms) > _CLOCK_NEWS_MS

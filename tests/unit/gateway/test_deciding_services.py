@@ -90,7 +90,9 @@ class Registry:
             listen=lambda device, condition, _: self.heard.append((device, condition.health)),
         )
 
-    async def say(self, health: str, cause: str, *, offset_ms: int | None = None) -> None:
+    async def say(
+        self, health: str, cause: str, *, offset_ms: int | None = None, pending: int = 0
+    ) -> None:
         state = DeviceState.model_validate(
             {
                 "health": health,
@@ -98,6 +100,7 @@ class Registry:
                 "boot": "b",
                 "at_ns": 0,
                 "clock_offset_ms": offset_ms,
+                "spool_pending": pending,
             }
         )
         topic = topics.state("demo", CAMERA)
@@ -132,6 +135,17 @@ async def test_health_is_stated_when_it_changes(store: StateStore, clock: Manual
         (MAIN, "agent_disconnected"),
         (MAIN, "camera_unreachable"),
     ]
+
+
+async def test_a_backlog_is_stated_when_it_begins_grows_much_and_ends(
+    store: StateStore, clock: ManualClock
+):
+    desk = Registry(store, clock)
+    for pending in (0, 1, 1, 0, 100, 120, 250, 200, 0):
+        clock.advance(1)
+        await desk.say("online", "ok", pending=pending)
+    found = [DeviceHealthFact.model_validate_json(f) for f in await facts(store)]
+    assert [0, 1, 0, 100, 250, 0] == [fact.spool_pending for fact in found]
 
 
 async def test_what_a_device_says_it_is_is_stated_with_its_health(
