@@ -24,7 +24,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check
 WEB_SOURCES := $(shell find $(WEB)/src $(WEB)/public $(WEB)/index.html $(WEB)/vite.config.ts \
 	$(WEB)/tsconfig.json -type f 2>/dev/null)
 
-.PHONY: help setup demo test check check-light bench screenshots peers apt clean
+.PHONY: help setup demo test check bench screenshots peers apt clean
 
 help:
 	@echo 'make demo              run a whole site on this machine (first run sets everything up)'
@@ -87,16 +87,14 @@ apt:
 demo: setup
 	@CAMERA='$(CAMERA)' $(BIN)/mingjing demo --data '$(DATA)' $(ARGS)
 
-test: setup peers apt check-light
+test: setup peers apt check
 	@$(BIN)/mingjing models fetch
 	@$(BIN)/python -m pytest $(ARGS)
 
-check-light: setup
+check: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check -q .
-	@$(BIN)/lint-imports --no-timing 2>&1 | tail -4
-
-check: check-light
+	@$(BIN)/lint-imports --no-logo | tail -4
 	@$(BIN)/mypy
 	@cd $(WEB) && npm run --silent check
 
