@@ -60,3 +60,58 @@ def waiting_in_spool(running):
         ).fetchone()[0]
     finally:
         connection.close()
+
+
+async def test_a_wrong_comm_key_is_told_on_the_device_page_and_mended_by_the_file(running):
+    await running.devices_are_online()
+    key = running.site.layout.comm_key
+    right = key.read_text()
+    key.write_text(f"{int(right) % 999_999 + 1}\n")
+    try:
+        order(running, {"drop": True})
+        row = await device_with_cause(running, "bad_credentials")
+        assert row.health == "offline"
+        assert right.strip() not in row.detail
+    finally:
+        key.write_text(right)
+    await running.devices_are_online()
+
+
+async def test_a_wrong_terminal_clock_is_told_on_the_device_page(running):
+    await running.devices_are_online()
+    order(running, {"clock_offset_s": 120})
+    order(running, {"drop": True})
+    row = await device_with_cause(running, "clock_wrong")
+    assert row.health == "degraded"
+    assert abs(row.clock_offset_ms - 120_000) < 2000
+    order(running, {"clock_offset_s": 0})
+    order(running, {"drop": True})
+    await running.devices_are_online()
+
+
+async def test_garbage_of_a_terminal_costs_no_punch(running):
+    await running.devices_are_online()
+    before = await punches(running)
+    order(running, {"garbage": True})
+    running.site.punch(provision.CLERK_TERMINAL_USER)
+
+    async def one_more():
+        return len(await punches(running)) == len(before) + 1
+
+    await until(one_more, 90)
+    await running.devices_are_online()
+
+
+def order(running, what):
+    """Tell the simulated terminal to do something."""
+    running.site.children["terminal"].say(json.dumps(what))
+
+
+async def device_with_cause(running, cause):
+    """The terminal's row of the device page once it tells this cause."""
+
+    async def told():
+        rows = [d for d in await running.inspector.devices() if d.id == provision.TERMINAL]
+        return rows[0] if rows[0].cause == cause else None
+
+    return await until(told, 90)

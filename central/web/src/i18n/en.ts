@@ -280,8 +280,6 @@ export const en: Record<Key, string> = {
   'player.tiles': 'Number of tiles',
   'player.noGap': 'No gap after this',
   'player.noEvent': 'No more events',
-  'player.sound': 'Sound',
-  'player.soundOff': 'Muted',
 
   'timeline.title': 'Timeline',
   'timeline.slider': 'Replay timeline',

@@ -279,8 +279,6 @@ export const zh = {
   'player.tiles': '画面数',
   'player.noGap': '后面没有缺口',
   'player.noEvent': '没有更多事件',
-  'player.sound': '声音',
-  'player.soundOff': '静音',
 
   'timeline.title': '同步时间轴',
   'timeline.slider': '回放时间轴',
