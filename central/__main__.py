@@ -65,8 +65,9 @@ def _parser() -> argparse.ArgumentParser:
 def _serve(arguments: argparse.Namespace) -> int:
     config = CentralConfig.load(arguments.config)
     app = create_app(config)
-    _set_up_logging()
     with _listen(config) as listening:
+        # Only now: a program that ends before has changed nothing for whoever called it.
+        _set_up_logging()
         settings = uvicorn.Config(
             app,
             log_config=None,

@@ -1,8 +1,10 @@
-"""For every test: Hypothesis profiles, and a clock that moves only when told to."""
+"""For every test: Hypothesis profiles, a manual clock, and logging that no test leaves changed."""
 
 import os
+from collections.abc import Iterator
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, settings
 
 from contracts.clock import ManualClock
@@ -21,3 +23,9 @@ settings.load_profile("ci" if os.environ.get("CI") else "dev")
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()
+
+
+@pytest.fixture(autouse=True)
+def _untouched_logging() -> Iterator[None]:
+    yield
+    structlog.reset_defaults()

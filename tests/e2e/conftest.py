@@ -17,6 +17,7 @@ from mingjing.site import RunOptions, running_site
 from tests.e2e.site_under_test import SiteUnderTest
 
 STEP_SECONDS = 4.0
+MEASURED = pytest.StashKey[list[str]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -25,6 +26,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if "running" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
             item.add_marker(pytest.mark.timeout(300))
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[MEASURED] = []
+
+
+def pytest_terminal_summary(terminalreporter, config: pytest.Config) -> None:
+    for line in config.stash[MEASURED]:
+        terminalreporter.write_line(f"measured: {line}")
+
+
+@pytest.fixture
+def measured(pytestconfig: pytest.Config) -> list[str]:
+    """Lines to print at the end of the run; figures are reported, never asserted."""
+    return pytestconfig.stash[MEASURED]
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")

@@ -1,5 +1,6 @@
 """Punches reach central exactly once and in order, whatever was away in between."""
 
+import asyncio
 import json
 import sqlite3
 
@@ -13,14 +14,17 @@ from tests.waiting import until
 pytestmark = pytest.mark.e2e
 
 BURST = 200
+AWAY_S = 60
 
 
 async def test_punches_made_while_the_broker_is_away_arrive_once_and_in_order(running):
+    """The broker is stopped for a minute."""
     await running.devices_are_online()
     before = await punches(running)
     async with running.site.without("nats"):
         running.site.children["terminal"].say(json.dumps({"burst": BURST}))
         # The agent takes all of them while nobody can receive any.
+        await asyncio.sleep(AWAY_S)
         await until(lambda: waiting_in_spool(running) >= BURST, 60)
         assert before == await punches(running)
 
